@@ -1,0 +1,129 @@
+"""Prepared events as columns: ragged features, weights, identities. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Events", "Ragged"]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """One collection: the objects of all events end to end.
+
+    Attributes
+    ----------
+    values
+        float32 (objects, features): evaluated feature expressions in physical units.
+    offsets
+        int64 (events + 1,): event i owns the rows offsets[i]:offsets[i + 1].
+    momenta
+        float32 (objects, 4): px, py, pz, E in GeV; None where the collection has no momentum.
+    """
+
+    values: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    momenta: NDArray[np.float32] | None = None
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """int64 (events,): objects per event."""
+        return np.diff(self.offsets)
+
+    def take(self, index: NDArray[np.int64]) -> Ragged:
+        """The collection of the events `index` (int64 (selected,)), in that order."""
+        starts = self.offsets[index]
+        counts = self.offsets[index + 1] - starts
+        offsets = np.zeros(len(index) + 1, dtype=np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        # Row r of event e is starts[e] + (r − offsets[e]): one arange shifted per event.
+        rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+        momenta = None if self.momenta is None else self.momenta[rows]
+        return Ragged(self.values[rows], offsets, momenta)
+
+    @staticmethod
+    def concatenate(parts: Sequence[Ragged]) -> Ragged:
+        """Join the events of `parts` (at least one), in order."""
+        ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+        offsets = [
+            np.zeros(1, dtype=np.int64),
+            *(part.offsets[1:] + end for part, end in zip(parts, ends[:-1], strict=True)),
+        ]
+        momenta = [part.momenta for part in parts if part.momenta is not None]
+        return Ragged(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate(offsets),
+            np.concatenate(momenta) if len(momenta) == len(parts) else None,
+        )
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events ready for the network and for evaluation; each column has one row per event.
+
+    Attributes
+    ----------
+    objects
+        Collections by name, in the order of the analysis file.
+    event
+        float32 (events, event features).
+    weight
+        float64 (events,): the physics weight, signed; 1 for data.
+    identity
+        int64 (events, parts): what the fold hash reads.
+    process
+        int16 (events,): index into the manifest's list of processes.
+    era
+        int16 (events,): index into the manifest's list of eras.
+    regions
+        bool (events,) by region name: whether the event passes its selection.
+    """
+
+    objects: Mapping[str, Ragged]
+    event: NDArray[np.float32]
+    weight: NDArray[np.float64]
+    identity: NDArray[np.int64]
+    process: NDArray[np.int16]
+    era: NDArray[np.int16]
+    regions: Mapping[str, NDArray[np.bool_]]
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def take(self, index: NDArray[np.int64]) -> Events:
+        """The events `index` (int64 (selected,)), in that order."""
+        return Events(
+            {name: ragged.take(index) for name, ragged in self.objects.items()},
+            **{name: getattr(self, name)[index] for name in _FLAT},
+            regions={name: flags[index] for name, flags in self.regions.items()},
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Events]) -> Events:
+        """Join `parts` (at least one, with the same collections and regions), in order."""
+        flat: dict[str, NDArray[Any]] = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in _FLAT
+        }
+        first = parts[0]
+        return Events(
+            {
+                name: Ragged.concatenate([part.objects[name] for part in parts])
+                for name in first.objects
+            },
+            **flat,
+            regions={
+                name: np.concatenate([part.regions[name] for part in parts])
+                for name in first.regions
+            },
+        )
+
+
+_FLAT = ("event", "weight", "identity", "process", "era")
