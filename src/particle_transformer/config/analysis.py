@@ -1,0 +1,194 @@
+"""The analysis as a whole: its sections, and what must hold between them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import Field, model_validator
+
+from particle_transformer.config.sections import (
+    Collection,
+    Era,
+    Evaluation,
+    EventFeatures,
+    Model,
+    Process,
+    Region,
+    Source,
+    Training,
+)
+from particle_transformer.config.types import ExpressionText, Label, PlainName, Section, problem
+from particle_transformer.errors import nearest
+from particle_transformer.expressions import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["DATA", "PREPARED_SECTIONS", "SIGNAL", "Analysis", "analysis_fingerprint"]
+
+SIGNAL = "signal"
+"""The class that is searched for."""
+
+DATA = "data"
+"""The class of recorded events: no cross-section, weight 1, never trained on."""
+
+PREPARED_SECTIONS = ("source", "eras", "processes", "objects", "event", "weights", "regions")
+"""The sections that determine the prepared events."""
+
+
+class Analysis(Section):
+    """A validated analysis, in its normal form: eras, files by era and regions spelt out.
+
+    Attributes
+    ----------
+    name
+        Safe in file names.
+    source, event, training, model, evaluation
+        One section each.
+    eras, processes, objects, regions
+        Sections by name, in the order of the file.
+    weights
+        Expressions that are multiplied; ``generator`` is the generator weight, whose sum over
+        all generated events normalises it.
+    """
+
+    name: Label
+    source: Source = Source()
+    eras: Annotated[dict[Label, Era], Field(min_length=1)]
+    processes: dict[Label, Process]
+    objects: Annotated[dict[PlainName, Collection], Field(min_length=1)]
+    event: EventFeatures = EventFeatures()
+    weights: dict[PlainName, ExpressionText] = Field(default_factory=dict)
+    regions: Annotated[dict[PlainName, Region], Field(min_length=1)]
+    training: Training = Training()
+    model: Model = Model()
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """``signal`` first, then the background classes in the order of the file; no data."""
+        found = [self.processes[process].class_name for process in self.training_processes]
+        return tuple(dict.fromkeys([SIGNAL, *found]))
+
+    @property
+    def training_processes(self) -> tuple[str, ...]:
+        """The simulated processes, in the order of the file."""
+        return tuple(name for name, process in self.processes.items() if process.class_name != DATA)
+
+    def class_of(self, process: str) -> str:
+        """Give the class of a process."""
+        return self.processes[process].class_name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._check_classes()
+        self._check_eras()
+        self._check_weights()
+        self._check_names()
+        if all(region.role != "signal" for region in self.regions.values()):
+            message = "no region has role: signal; expected at least one"
+            raise problem(message, "regions")
+        return self
+
+    def _check_classes(self) -> None:
+        found = {process.class_name for process in self.processes.values()}
+        shown = ", ".join(sorted(found)) or "none"
+        if SIGNAL not in found:
+            message = f"no process has class: signal (classes: {shown}); expected at least one"
+            raise problem(message, "processes")
+        if not found - {SIGNAL, DATA}:
+            message = f"no process is a background (classes: {shown}); expected at least one"
+            raise problem(message, "processes")
+
+    def _check_eras(self) -> None:
+        for name, process in self.processes.items():
+            for era in process.files:
+                if era not in self.eras:
+                    message = f"unknown era; {nearest(era, self.eras)}"
+                    raise problem(message, f"processes.{name}.files.{era}")
+                if process.cross_section is not None and self.eras[era].luminosity is None:
+                    message = (
+                        f"missing, but process {name} has a cross-section and files of era {era}; "
+                        "expected the luminosity in fb^-1"
+                    )
+                    raise problem(message, f"eras.{era}.luminosity")
+
+    def _check_weights(self) -> None:
+        ready = self.event.weight
+        if ready is not None and self.weights:
+            message = f"got {ready!r} beside weights; a ready weight is final: expected one of them"
+            raise problem(message, "event.weight")
+        for name, process in self.processes.items():
+            key = f"processes.{name}.cross_section"
+            given = process.cross_section
+            if process.class_name == DATA:
+                if given is not None:
+                    message = f"got {given:g}, but data has no cross-section; remove it"
+                    raise problem(message, key)
+            elif ready is not None and given is not None:
+                message = (
+                    f"got {given:g}, but the events carry a ready weight (event.weight: {ready}); "
+                    "expected one of them"
+                )
+                raise problem(message, key)
+            elif ready is None and given is None:
+                message = (
+                    "missing; expected the cross-section in pb, or a ready physics weight under "
+                    "event.weight"
+                )
+                raise problem(message, key)
+
+    def _check_names(self) -> None:
+        for name in self.event.define:
+            owner = name.partition(".")[0]
+            if owner in self.objects:
+                message = f"{owner} is already the name of a collection; choose another"
+                raise problem(message, f"event.define.{name}")
+        cycle = _cycle({name: parse(text).names for name, text in self.event.define.items()})
+        if cycle:
+            message = f"defined in a circle: {' -> '.join(cycle)}"
+            raise problem(message, f"event.define.{cycle[0]}")
+
+
+def _cycle(uses: Mapping[str, Sequence[str]]) -> list[str]:
+    """Find a circle of definitions; a name in its own definition means the branch."""
+    done: set[str] = set()
+
+    for start in uses:
+        trail: list[tuple[str, list[str]]] = [(start, list(uses[start]))]
+        while trail:
+            name, rest = trail[-1]
+            if name in done or not rest:
+                done.add(name)
+                trail.pop()
+                continue
+            used = rest.pop(0)
+            path = [step for step, _ in trail]
+            if used in path[:-1]:
+                return [*path[path.index(used) :], used]
+            if used in uses and used != name:
+                trail.append((used, list(uses[used])))
+    return []
+
+
+def analysis_fingerprint(analysis: Analysis, *, sections: Sequence[str] = PREPARED_SECTIONS) -> str:
+    """Fingerprint the sections that determine something made from them.
+
+    Parameters
+    ----------
+    analysis
+        The validated analysis.
+    sections
+        By default those that determine the prepared events.
+
+    Returns
+    -------
+    str
+        SHA-256, hexadecimal, of the sections as JSON. The order of names counts: it is the order
+        of processes and collections in the prepared events.
+    """
+    plain = analysis.model_dump(mode="json", by_alias=True, include=set(sections))
+    canonical = json.dumps(plain, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

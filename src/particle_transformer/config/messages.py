@@ -1,0 +1,101 @@
+"""pydantic's errors in one line: key, value, expectation, nearest name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from particle_transformer.config.analysis import Analysis
+from particle_transformer.errors import nearest
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+__all__ = ["describe"]
+
+_EXPECTED = {
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
+}
+_BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", ">=")}
+_BOUNDS |= {"less_than": ("lt", "<"), "less_than_equal": ("le", "<=")}
+
+_SHORT_KEYS: dict[tuple[str, ...], tuple[str, ...]] = {(): ("luminosity",), ("event",): ("select",)}
+
+
+def describe(error: ValidationError) -> str:
+    """Say the most telling of the errors in one line, and how many more there are."""
+    # A misspelt key also leaves the right one missing: the misspelling comes first.
+    details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+    more = len(details) - 1
+    rest = f" (and {more} more {'error' if more == 1 else 'errors'})" if more else ""
+    return f"{_one(details[0])}{rest}"
+
+
+def _one(detail: ErrorDetails) -> str:
+    # pydantic marks a wrong key of a mapping by a last part "[key]".
+    parts = [str(part) for part in detail["loc"] if part != "[key]"]
+    context = detail.get("ctx", {})
+    if context.get("key"):
+        parts.append(context["key"])
+    return ": ".join(part for part in (".".join(parts), _message(detail, context)) if part)
+
+
+def _message(detail: ErrorDetails, context: dict[str, Any]) -> str:
+    kind = detail["type"]
+    where = tuple(str(part) for part in detail["loc"])
+    if kind == "analysis":
+        return str(context["message"])
+    if kind == "extra_forbidden":
+        known = (*_known_keys(where[:-1]), *_SHORT_KEYS.get(where[:-1], ()))
+        return f"unknown key; {nearest(where[-1], known)}"
+    if kind == "missing":
+        return "missing; this key is needed"
+    if kind in ("too_short", "string_too_short"):
+        return "empty; expected at least one"
+    expected = _EXPECTED.get(kind)
+    if kind in _BOUNDS:
+        name, sign = _BOUNDS[kind]
+        noun = "an integer" if isinstance(detail["input"], int) else "a number"
+        expected = f"{noun} {sign} {context[name]:g}"
+    elif kind == "literal_error":
+        expected = context["expected"]
+    found = _shown(detail["input"])
+    if expected is None:
+        return f"got {found}: {detail['msg']}"
+    hint = "; put it in quotes" if expected == "text" and "list" not in found else ""
+    return f"got {found}, expected {expected}{hint}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict | list | tuple):
+        return "keys with values" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _known_keys(where: tuple[str, ...]) -> list[str]:
+    """List the keys of the section at `where`."""
+    section: type[BaseModel] = Analysis
+    parts = list(where)
+    while parts:
+        fields = {field.alias or name: field for name, field in section.model_fields.items()}
+        annotation = fields[parts.pop(0)].annotation
+        if get_origin(annotation) is dict:
+            parts.pop(0)
+            annotation = get_args(annotation)[1]
+        section = annotation  # type: ignore[assignment]  # extra keys exist in sections only
+    return [field.alias or name for name, field in section.model_fields.items()]

@@ -1,0 +1,247 @@
+"""The sections of the analysis file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from particle_transformer.config.types import (
+    Branch,
+    DottedName,
+    ExpressionText,
+    Features,
+    FilePatterns,
+    Label,
+    PlainName,
+    Real,
+    Section,
+    Whole,
+    problem,
+)
+from particle_transformer.errors import nearest
+
+__all__ = ["Collection", "Era", "Evaluation", "EventFeatures", "Model", "Process", "Region"]
+__all__ += ["Source", "Training"]
+
+
+class Source(Section):
+    """How events are stored in the input files.
+
+    Attributes
+    ----------
+    format
+        None: guessed from each file.
+    tree
+        The tree of ROOT files; a process may name another.
+    event_number
+        The branch of the event number.
+    identity
+        The branches that identify an event, from which the folds come; by default the event
+        number alone. Empty: a hash of the event's columns.
+    non_finite
+        What happens to events with NaN or infinity in a feature.
+    """
+
+    format: Literal["nanoaod", "root", "parquet"] | None = None
+    tree: Branch = "Events"
+    event_number: Branch | None = None
+    identity: tuple[Branch, ...] = ()
+    non_finite: Literal["error", "drop"] = "error"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _identity_from_event_number(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("event_number") and data.get("identity") is None:
+            return {**data, "identity": [data["event_number"]]}
+        return data
+
+    @model_validator(mode="after")
+    def _event_number_identifies(self) -> Self:
+        if self.event_number is not None and self.event_number not in self.identity:
+            message = (
+                f"got {list(self.identity)}, expected the event number {self.event_number} in it"
+            )
+            raise problem(message, "identity")
+        return self
+
+
+class Era(Section):
+    """A data-taking period.
+
+    Attributes
+    ----------
+    luminosity
+        Integrated luminosity in fb⁻¹; None only where no process needs it.
+    aliases
+        The branch (or field of a collection) that a name stands for in this era.
+    """
+
+    luminosity: Annotated[Real, Field(gt=0)] | None = None
+    aliases: dict[PlainName, Branch] = Field(default_factory=dict)
+
+
+class Process(Section):
+    """Sets of files with one cross-section.
+
+    Attributes
+    ----------
+    class_name
+        ``class`` in the file: ``signal``, ``data``, or the name of a background class.
+    cross_section
+        In pb; None for data and where the events carry a ready physics weight.
+    files
+        Paths, glob patterns or URLs by era.
+    tree
+        The tree of ROOT files where it differs from `Source.tree`.
+    """
+
+    class_name: Label = Field(alias="class")
+    cross_section: Annotated[Real, Field(gt=0)] | None = None
+    files: Annotated[dict[Label, FilePatterns], Field(min_length=1)]
+    tree: Branch | None = None
+
+
+class Collection(Section):
+    """A collection of analysis objects.
+
+    Attributes
+    ----------
+    collection
+        The prefix of its branches (``Jet`` for ``Jet_pt``); None where `fields` names them all.
+    fields
+        Fields that differ from, or come on top of, those of the files: expressions over the raw
+        fields or branches.
+    select
+        Which objects are kept; None keeps all.
+    sort_by
+        The field that orders the objects, descending; None keeps the order of the files.
+    max
+        How many objects per event the network sees; None: all.
+    features
+        What the network sees of each object.
+    """
+
+    collection: Branch | None = None
+    fields: dict[PlainName, ExpressionText] = Field(default_factory=dict)
+    select: ExpressionText | None = None
+    sort_by: PlainName | None = None
+    max: Annotated[Whole, Field(ge=1)] | None = None
+    features: Annotated[Features, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _has_fields(self) -> Self:
+        if self.collection is not None:
+            return self
+        if not self.fields:
+            message = "neither collection nor fields is given; expected one of them"
+            raise problem(message)
+        if self.sort_by is not None and self.sort_by not in self.fields:
+            message = f"got {self.sort_by!r}, expected one of the fields; "
+            raise problem(message + nearest(self.sort_by, self.fields), "sort_by")
+        return self
+
+
+class EventFeatures(Section):
+    """Features of the event as a whole.
+
+    Attributes
+    ----------
+    define
+        Names for expressions, plain or dotted (``met.pt``).
+    features
+        What the network sees of the event beside its objects.
+    weight
+        The ready physics weight of each event; None: weights come from cross-sections.
+    """
+
+    define: dict[DottedName, ExpressionText] = Field(default_factory=dict)
+    features: Features = ()
+    weight: ExpressionText | None = None
+
+
+class Region(Section):
+    """A named selection of events.
+
+    Attributes
+    ----------
+    select
+        Which events belong to it.
+    role
+        What it is for.
+    blind
+        Whether its data must not be read without being asked to.
+    """
+
+    select: ExpressionText
+    role: Literal["signal", "control", "validation"]
+    blind: bool = False
+
+
+class Training(Section):
+    """How the networks are trained; `learning_rate` is the largest one of the schedule."""
+
+    folds: Annotated[Whole, Field(ge=2)] = 5
+    epochs: Annotated[Whole, Field(ge=1)] = 30
+    batch_size: Annotated[Whole, Field(ge=1)] = 512
+    learning_rate: Annotated[Real, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[Real, Field(ge=0)] = 0.01
+    warmup_epochs: Annotated[Real, Field(ge=0)] = 1.0
+    patience: Annotated[Whole, Field(ge=1)] = 6
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 1
+    negative_weights: Literal["keep", "abs", "drop"] = "keep"
+    balance: Literal["class", "process", "none"] = "class"
+    gradient_clip: Annotated[Real, Field(gt=0)] = 1.0
+
+
+class Model(Section):
+    """The constructor arguments of `AnalysisObjectTransformer` other than the input widths."""
+
+    embed_dims: Annotated[Whole, Field(ge=1)] = 128
+    linear_dims1: Annotated[Whole, Field(ge=1)] = 128
+    linear_dims2: Annotated[Whole, Field(ge=1)] = 128
+    mlp_hidden_1: Annotated[Whole, Field(ge=1)] = 64
+    mlp_hidden_2: Annotated[Whole, Field(ge=1)] = 32
+    num_heads: Annotated[Whole, Field(ge=1)] = 8
+    feedforward_factor: Annotated[Whole, Field(ge=1)] = 4
+    num_att_blocks: Annotated[Whole, Field(ge=1)] = 3
+    num_class_blocks: Annotated[Whole, Field(ge=1)] = 3
+    dropout: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    pair_bias: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _widths_follow_embedding(cls, data: object) -> object:
+        if not isinstance(data, dict) or data.get("embed_dims") is None:
+            return data
+        width = data["embed_dims"]
+        return {"linear_dims1": width, "linear_dims2": width, **data}
+
+    @model_validator(mode="after")
+    def _heads_divide_widths(self) -> Self:
+        for name in ("embed_dims", "linear_dims1", "linear_dims2"):
+            width = getattr(self, name)
+            if width % self.num_heads:
+                message = f"got {width}, expected a multiple of num_heads = {self.num_heads}"
+                raise problem(message, name)
+        return self
+
+
+class Evaluation(Section):
+    """What the evaluation reports.
+
+    Attributes
+    ----------
+    working_points
+        Signal efficiencies at which the background rejection is given.
+    background_uncertainty
+        Relative systematic uncertainty of the background yield in the significance.
+    bootstrap
+        Resamplings for the errors.
+    """
+
+    working_points: Annotated[
+        tuple[Annotated[Real, Field(gt=0, lt=1)], ...], Field(min_length=1)
+    ] = (0.3, 0.5, 0.7)
+    background_uncertainty: Annotated[Real, Field(ge=0)] = 0.1
+    bootstrap: Annotated[Whole, Field(ge=2)] = 200
