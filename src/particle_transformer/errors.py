@@ -56,7 +56,7 @@ class MissingExtraError(AOTError, ImportError):
     """An optional library is not installed."""
 
 
-def nearest(name: str, known: Iterable[str], count: int = 4) -> str:
+def nearest(name: str, known: Iterable[str], count: int = 6) -> str:
     """Say which known names come nearest to `name`.
 
     Parameters
@@ -88,8 +88,8 @@ def nearest(name: str, known: Iterable[str], count: int = 4) -> str:
     found = [original for low in ranked for original in folded[low]][:count]
     if found:
         return f"nearest: {', '.join(found)}"
-    shown = ", ".join(names[: 2 * count])
-    return f"known: {shown}{', …' if len(names) > 2 * count else ''}"
+    shown = ", ".join(names[:count])
+    return f"known: {shown}{', …' if len(names) > count else ''}"
 
 
 def require(module: str, extra: str) -> ModuleType:

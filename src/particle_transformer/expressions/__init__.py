@@ -7,6 +7,7 @@
 array([90.,  0., 30.])
 """
 
+from particle_transformer.expressions.conjuncts import conjuncts
 from particle_transformer.expressions.expression import (
     Expression,
     evaluate_events,
@@ -16,4 +17,12 @@ from particle_transformer.expressions.expression import (
 from particle_transformer.expressions.functions import FUNCTIONS
 from particle_transformer.expressions.values import Value
 
-__all__ = ["FUNCTIONS", "Expression", "Value", "evaluate_events", "evaluate_objects", "parse"]
+__all__ = [
+    "FUNCTIONS",
+    "Expression",
+    "Value",
+    "conjuncts",
+    "evaluate_events",
+    "evaluate_objects",
+    "parse",
+]

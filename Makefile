@@ -1,0 +1,59 @@
+# Every target works alone on a machine with only Python >= 3.11, git and make.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+EVENTS ?= 6000
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: demo test test-slow lint check benchmark clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       simulate, train, evaluate; ends with the path of a report (EVENTS=$(EVENTS))"
+	@echo "make test       the quick tests"
+	@echo "make test-slow  the tests that simulate, train or kill processes"
+	@echo "make lint       ruff, mypy, import layers, spelling"
+	@echo "make check      lint and all tests"
+	@echo "make benchmark  timings"
+
+demo: $(VENV)/installed-demo
+	$(BIN)/aot demo --events $(EVENTS)
+
+test: $(VENV)/installed-dev
+	$(PYTEST) -n auto -m "not slow"
+
+test-slow: $(VENV)/installed-dev
+	$(PYTEST) -n auto -m slow
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+check: lint test test-slow
+
+benchmark: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/prepare_rate.py
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python >= 3.11 is needed, found $$($(PYTHON) --version): make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt pip
+	@touch $@
+
+$(VENV)/installed-demo: $(VENV)/created pyproject.toml constraints.txt
+	@echo "Installing the package with its simulation and report extras (about a minute) ..."
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[sim,report]'
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/created pyproject.toml constraints.txt
+	@echo "Installing the package with all extras and the development tools (about a minute) ..."
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	@touch $@ $(VENV)/installed-demo
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov

@@ -1,0 +1,120 @@
+"""The run directory: where a training leaves its parts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from particle_transformer.errors import InputFileError, OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["RunFolder", "open_run"]
+
+RUN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run directory.
+
+    ``analysis.yaml`` (resolved), ``run.json`` (store, seeds, versions, history of each network),
+    ``store/`` unless the run uses another one, ``artefact/fold-F/`` (one network per fold),
+    ``artefact/config.json`` (the ensemble), ``checkpoints/``, ``logs/``, ``evaluation/``,
+    ``report/``.
+    """
+
+    path: Path
+
+    @property
+    def analysis(self) -> Path:
+        """The resolved analysis file."""
+        return self.path / "analysis.yaml"
+
+    @property
+    def record(self) -> Path:
+        """``run.json``."""
+        return self.path / "run.json"
+
+    @property
+    def artefact(self) -> Path:
+        """The folder of the ensemble."""
+        return self.path / "artefact"
+
+    def network(self, fold: int) -> Path:
+        """The artefact of the network that never reads `fold`."""
+        return self.artefact / f"fold-{fold}"
+
+    def checkpoints(self, fold: int) -> Path:
+        """Checkpoints of a fold's training; for resuming only."""
+        return self.path / "checkpoints" / f"fold-{fold}"
+
+    def logs(self, fold: int) -> Path:
+        """Logs of a fold's training."""
+        return self.path / "logs" / f"fold-{fold}"
+
+    @property
+    def evaluation(self) -> Path:
+        """Metrics and out-of-fold scores."""
+        return self.path / "evaluation"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report's folder."""
+        return self.path / "report"
+
+    def read_record(self) -> dict[str, Any]:
+        """Content of ``run.json``.
+
+        Raises
+        ------
+        InputFileError
+            If the folder is no run, or one of another version.
+        """
+        try:
+            record: dict[str, Any] = json.loads(self.record.read_text())
+        except FileNotFoundError:
+            message = f"{self.path}: not a run (no run.json); make one with aot train"
+            raise InputFileError(message) from None
+        except (OSError, ValueError) as error:
+            message = f"{self.record}: cannot be read ({error}); train again"
+            raise InputFileError(message) from error
+        if record.get("format_version") != RUN_VERSION:
+            message = (
+                f"{self.record}: run format {record.get('format_version')}, expected "
+                f"{RUN_VERSION}; train again with this version"
+            )
+            raise InputFileError(message)
+        return record
+
+    def store(self) -> Path:
+        """The prepared store the run was trained on: absolute, or ``store/`` of the run."""
+        return self.path / str(self.read_record()["store"])
+
+
+def open_run(path: Path) -> RunFolder:
+    """The run in folder `path`, checked to be one.
+
+    Raises
+    ------
+    InputFileError
+        If it is not a run.
+    """
+    run = RunFolder(path)
+    run.read_record()
+    return run
+
+
+def check_new(path: Path, what: str) -> None:
+    """Refuse an output folder that already holds something.
+
+    Raises
+    ------
+    OutputError
+        If `path` exists and is not an empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        message = f"{path}: exists and is not empty; give {what} another --out, or remove it"
+        raise OutputError(message)

@@ -1,0 +1,120 @@
+"""What each command does; heavy libraries are imported when a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from particle_transformer.cli.progress import Progress, say
+
+__all__ = ["demo", "evaluate", "prepare", "simulate", "train", "validate"]
+
+AnalysisFile = Annotated[Path, typer.Argument(metavar="FILE", help="The analysis file (YAML).")]
+Unblind = Annotated[bool, typer.Option("--unblind", help="Read data in blind regions, too.")]
+
+
+def validate(file: AnalysisFile) -> None:
+    """Check an analysis file, and that every input file has what it names."""
+    from particle_transformer.config import load_analysis
+    from particle_transformer.data import check_inputs
+
+    analysis = load_analysis(file)
+    inputs = check_inputs(analysis)
+    say(
+        f"{file}: valid; {len(analysis.processes)} processes, {len(inputs)} files, "
+        f"{sum(entries for _, entries in inputs)} entries"
+    )
+
+
+def prepare(
+    file: AnalysisFile,
+    out: Annotated[Path, typer.Option(help="Folder of the prepared store.")],
+    unblind: Unblind = False,
+) -> None:
+    """Read the input files, select events and write the prepared store."""
+    from particle_transformer.cli.tables import print_cutflow
+    from particle_transformer.config import load_analysis
+    from particle_transformer.data import Store
+    from particle_transformer.data import prepare as run
+
+    with Progress() as progress:
+        run(load_analysis(file), out, unblind=unblind, progress=progress)
+    print_cutflow(Store(out).manifest)
+    say(f"prepared {out}")
+
+
+def train(
+    file: AnalysisFile,
+    out: Annotated[Path, typer.Option(help="The run directory; must not exist yet.")],
+    store: Annotated[
+        Path | None, typer.Option(help="A prepared store to use; else RUN/store is made.")
+    ] = None,
+    unblind: Unblind = False,
+) -> None:
+    """Train one network per fold."""
+    from particle_transformer.config import load_analysis
+
+    analysis = load_analysis(file)
+    with Progress() as progress:
+        from particle_transformer.training.run import train as run
+
+        run(analysis, out, store=store, unblind=unblind, progress=progress)
+    say(f"trained {out}")
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+) -> None:
+    """Score every event by the network of its own fold; write metrics and the report."""
+    from particle_transformer.cli.tables import print_metrics
+
+    with Progress() as progress:
+        from particle_transformer.report.run import evaluate as compute
+
+        metrics, report = compute(run, progress=progress)
+    print_metrics(metrics)
+    say(f"metrics {run / 'evaluation' / 'metrics.json'}")
+    say(f"report {report}")
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder of the sample; must not exist yet.")],
+    events: Annotated[int, typer.Option(min=1, help="Selected events per process.")] = 6000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; all cores by default. Changes no event.")
+    ] = None,
+    process: Annotated[
+        list[str] | None, typer.Option(help="Simulate this process only; may be repeated.")
+    ] = None,
+) -> None:
+    """Simulate a sample with Pythia 8 and FastJet, and write an analysis file for it."""
+    from particle_transformer.simulation import simulate as run
+
+    with Progress() as progress:
+        analysis = run(
+            out, events=events, seed=seed, workers=workers, processes=process, progress=progress
+        )
+    say(f"simulated {analysis}")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the demo; must not exist yet.")] = Path(
+        "demo"
+    ),
+    events: Annotated[int, typer.Option(min=500, help="Selected events per process.")] = 6000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 1,
+) -> None:
+    """Simulate a small sample, train on it, evaluate: the whole way in minutes."""
+    from particle_transformer.artefact.run_folder import check_new
+
+    check_new(out, "aot demo")
+    sample, run = out / "sample", out / "run"
+    say("1/3 simulating tt\u0304H(inv), tt\u0304, Z→νν+jets and W→ℓν+jets (Pythia 8, FastJet)")
+    simulate(sample, events=events, seed=seed)
+    say("2/3 preparing the events and training one network per fold")
+    train(sample / "analysis.yaml", run)
+    say("3/3 scoring every event by the network of its own fold")
+    evaluate(run)

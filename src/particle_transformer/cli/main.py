@@ -1,0 +1,66 @@
+"""The command `aot`: its options, and errors as one line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from particle_transformer._version import __version__
+from particle_transformer.cli import commands
+from particle_transformer.errors import AOTError
+
+app = typer.Typer(
+    name="aot",
+    help="Classify LHC events from analysis objects: files in, sensitivity out.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(commands.demo)
+app.command()(commands.simulate)
+app.command()(commands.validate)
+app.command()(commands.prepare)
+app.command()(commands.train)
+app.command()(commands.evaluate)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Classify LHC events from analysis objects: files in, sensitivity out."""
+    del version, debug  # handled before: by the callback, and in main
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit status 1."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written", 130)
+    except AOTError as error:
+        if "--debug" in sys.argv:
+            raise
+        _fail(str(error), 1)
+    except OSError as error:
+        if "--debug" in sys.argv:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", 1)
+
+
+def _fail(message: str, status: int) -> None:
+    typer.echo(f"aot: {' '.join(message.split())}", err=True)
+    sys.exit(status)

@@ -1,0 +1,59 @@
+"""Progress of long work, and the lines a command prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Progress", "say"]
+
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print one line."""
+    _console.print(text, markup=False)
+
+
+class Progress:
+    """A bar per kind of work; an instance is the callback that the library's functions take.
+
+    The part of a label before " (" names the bar, the rest is its current state. Without a
+    terminal each bar is one line when it is complete.
+    """
+
+    def __init__(self) -> None:
+        self._bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=_console,
+        )
+        self._tasks: dict[str, object] = {}
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        """Show that `done` of `total` steps of the work `label` are done."""
+        name = label.partition(" (")[0]
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(label, total=total)
+        self._bars.update(self._tasks[name], description=label, completed=done, total=total)  # type: ignore[arg-type]
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()

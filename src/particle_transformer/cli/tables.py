@@ -1,0 +1,56 @@
+"""Tables that the commands print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from particle_transformer.data import Manifest
+
+__all__ = ["print_cutflow", "print_metrics"]
+
+
+def print_cutflow(manifest: Manifest) -> None:
+    """The cutflow of every process and era: raw events and yields with statistical errors."""
+    table = Table("process", "era", "cut", title="Cutflow")
+    table.add_column("events", justify="right")
+    table.add_column("yield", justify="right")
+    for row in manifest.cutflow:
+        table.add_row(
+            row.process,
+            row.era,
+            row.cut,
+            f"{row.events}",
+            f"{row.yield_:.6g} ± {row.yield_error:.2g}",
+        )
+    Console().print(table)
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """The headline figures with their errors."""
+    table = Table("figure", title="Out-of-fold performance, events in signal regions")
+    table.add_column("value", justify="right")
+    table.add_column("effective events", justify="right")
+    rows = [
+        ("AUC", metrics["auc"]),
+        ("AUC, unweighted", metrics["auc_unweighted"]),
+        *(
+            (f"background rejection at {float(point):.0%} signal efficiency", figure)
+            for point, figure in metrics["rejection"].items()
+        ),
+        ("expected significance (Asimov)", metrics["significance"]),
+    ]
+    for name, figure in rows:
+        table.add_row(name, _shown(figure), f"{figure['effective_events']:.0f}")
+    Console().print(table)
+
+
+def _shown(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return f"undefined: {figure['reason']}"
+    if figure["error"] is None:
+        return f"{figure['value']:.4g}"
+    return f"{figure['value']:.4g} ± {figure['error']:.2g}"

@@ -1,0 +1,128 @@
+"""The manifest of a prepared store: what is in it, where it came from, and its normalisation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from particle_transformer.errors import InputFileError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["FORMAT_VERSION", "CutflowRow", "InputRecord", "Manifest", "read_manifest"]
+
+FORMAT_VERSION = 1
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """One input file: what was read from it and kept."""
+
+    path: str
+    process: str
+    era: str
+    tree: str
+    size: int
+    modified: int
+    entries: int
+    kept: int
+    generated: float
+    sum_of_weights: float
+
+
+@dataclass(frozen=True)
+class CutflowRow:
+    """One row of the cutflow of a process and era; yields in events at the era's luminosity."""
+
+    process: str
+    era: str
+    cut: str
+    events: int
+    yield_: float
+    yield_error: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """See the attributes; written as ``manifest.json``.
+
+    Attributes
+    ----------
+    fingerprint
+        SHA-256 over everything that decides the store's content.
+    analysis
+        The resolved analysis file (YAML).
+    processes, classes, eras, regions
+        Names; `classes` gives the class of each process.
+    objects
+        Feature expressions by collection, in column order.
+    event
+        Event feature expressions, in column order.
+    normalisation
+        Factor from the stored ``event_weight`` to the physics weight, by process and era.
+    luminosity
+        fb⁻¹ by era; None where the weights came ready.
+    shards
+        Arrow files, in order, with their number of events.
+    truncated, non_finite
+        Objects cut by ``max`` by process and collection; dropped events by process and feature.
+    """
+
+    fingerprint: str
+    complete: bool
+    analysis: str
+    processes: list[str]
+    classes: list[str]
+    eras: list[str]
+    regions: list[str]
+    objects: dict[str, list[str]]
+    event: list[str]
+    normalisation: dict[str, dict[str, float]]
+    luminosity: dict[str, float | None]
+    inputs: list[InputRecord]
+    cutflow: list[CutflowRow]
+    truncated: dict[str, dict[str, int]]
+    non_finite: dict[str, dict[str, int]]
+    shards: list[dict[str, Any]]
+    versions: dict[str, str]
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The manifest as text."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
+
+    @property
+    def events(self) -> int:
+        """Events in the store."""
+        return sum(int(shard["events"]) for shard in self.shards)
+
+
+def read_manifest(store: Path) -> Manifest:
+    """Read the manifest of the store in folder `store`.
+
+    Raises
+    ------
+    InputFileError
+        If there is none, it is damaged, or another version of this software wrote it.
+    """
+    path = store / NAME
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        message = f"{store}: not a prepared store (no {NAME}); make one with aot prepare"
+        raise InputFileError(message) from None
+    except (OSError, ValueError) as error:
+        message = f"{path}: cannot be read ({error}); prepare the store anew"
+        raise InputFileError(message) from error
+    found = content.get("format_version") if isinstance(content, dict) else None
+    if found != FORMAT_VERSION:
+        message = (
+            f"{path}: store format {found}, expected {FORMAT_VERSION}; prepare the store anew"
+        )
+        raise InputFileError(message)
+    content["inputs"] = [InputRecord(**record) for record in content["inputs"]]
+    content["cutflow"] = [CutflowRow(**row) for row in content["cutflow"]]
+    return Manifest(**content)

@@ -1,0 +1,188 @@
+"""What the names in an analysis file's expressions mean in one input file.
+
+Within a collection a bare name is one of its fields: one that the analysis file defines under
+``fields``, else the branch ``<collection>_<name>``, else the branch ``<name>``. Everywhere a name
+may be a quantity of ``event.define``, a collection (for ``count``), a collection's field
+(``jets.pt``: the selected objects) or a branch with one number per event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from particle_transformer.errors import InputFileError, nearest
+from particle_transformer.expressions import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from particle_transformer.config import Analysis
+
+__all__ = ["Branch", "Definition", "Field", "Meaning", "Names", "Whole"]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch of the input file."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A quantity of ``event.define``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a collection."""
+
+    collection: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A collection as a whole, as in ``count(jets)``."""
+
+    collection: str
+
+
+Meaning = Branch | Definition | Field | Whole
+
+
+class Names:
+    """Resolve names for one file.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    era
+        Label of the file's era, whose aliases hold.
+    available
+        Every branch of the file.
+    path
+        The file, for messages.
+    """
+
+    def __init__(self, analysis: Analysis, era: str, available: Iterable[str], path: str) -> None:
+        self.analysis = analysis
+        self.path = path
+        self._available = frozenset(available)
+        self._aliases = analysis.eras[era].aliases
+
+    def resolve(self, name: str, collection: str | None, *, defining: str | None = None) -> Meaning:
+        """Meaning of `name` in an expression of `collection` (None: of the event).
+
+        `defining` is the field whose own definition the expression is: there the name means the
+        branch.
+
+        Raises
+        ------
+        InputFileError
+            If the file has nothing of that name; the nearest existing names are given.
+        """
+        if name in self.analysis.event.define:
+            return Definition(name)
+        head, dot, field = name.partition(".")
+        if dot:
+            if head not in self.analysis.objects:
+                raise self._unknown(name, collection)
+            self._field_branch(head, field, name)
+            return Field(head, field)
+        if collection is not None:
+            if name in self.analysis.objects[collection].fields and name != defining:
+                return Field(collection, name)
+            branch = self._branch_of(collection, name)
+            if branch is not None:
+                return Branch(branch)
+        if name in self.analysis.objects:
+            return Whole(name)
+        branch = self._aliases.get(name, name)
+        if branch in self._available:
+            return Branch(branch)
+        raise self._unknown(name, collection)
+
+    def branches(
+        self, expressions: Iterable[tuple[str, str | None]]
+    ) -> dict[str | None, tuple[str, ...]]:
+        """Every branch that the expressions need, directly or through definitions.
+
+        Parameters
+        ----------
+        expressions
+            Pairs of an expression's text and its collection (None: of the event).
+
+        Returns
+        -------
+        dict
+            Branches by the collection in whose expressions they stand (None: of the event).
+        """
+        found: dict[str | None, dict[str, None]] = {}
+        seen: set[tuple[str, str | None, str | None]] = set()
+        pending: list[tuple[str, str | None, str | None]] = [
+            (text, collection, None) for text, collection in expressions
+        ]
+        while pending:
+            item = pending.pop()
+            if item in seen:
+                continue
+            seen.add(item)
+            text, collection, defining = item
+            for name in parse(text).names:
+                match self.resolve(name, collection, defining=defining):
+                    case Branch(branch):
+                        found.setdefault(collection, {})[branch] = None
+                    case Definition(definition):
+                        pending.append((self.analysis.event.define[definition], None, None))
+                    case Field(owner, field):
+                        definition_of_field = self.analysis.objects[owner].fields.get(field)
+                        if definition_of_field is None:
+                            pending.append((field, owner, None))
+                        else:
+                            pending.append((str(definition_of_field), owner, field))
+                        pending.extend(self._shaping(owner))
+                    case Whole(owner):
+                        pending.extend(self._shaping(owner))
+        return {key: tuple(names) for key, names in found.items()}
+
+    def _shaping(self, collection: str) -> list[tuple[str, str | None, str | None]]:
+        """Expressions that decide which objects of a collection there are, and their order."""
+        settings = self.analysis.objects[collection]
+        texts = [text for text in (settings.select, settings.sort_by) if text is not None]
+        texts.append(settings.features[0])
+        return [(text, collection, None) for text in texts]
+
+    def _branch_of(self, collection: str, name: str) -> str | None:
+        prefix = self.analysis.objects[collection].collection
+        aliased = self._aliases.get(name, name)
+        if prefix is not None and f"{prefix}_{aliased}" in self._available:
+            return f"{prefix}_{aliased}"
+        return aliased if aliased in self._available else None
+
+    def _field_branch(self, collection: str, field: str, name: str) -> None:
+        fields = self.analysis.objects[collection].fields
+        if field not in fields and self._branch_of(collection, field) is None:
+            raise self._unknown(name, collection)
+
+    def _unknown(self, name: str, collection: str | None) -> InputFileError:
+        known = [*self.analysis.event.define, *self.analysis.objects, *self._available]
+        wanted = name
+        if collection is not None:
+            settings = self.analysis.objects[collection]
+            known.extend(settings.fields)
+            if settings.collection is not None:
+                prefix = f"{settings.collection}_"
+                wanted = prefix + name.rpartition(".")[2]
+                if any(branch.startswith(prefix) for branch in self._available):
+                    known = [branch for branch in known if branch.startswith(prefix)]
+        what = f"field {name!r} of {collection}" if collection is not None else f"{name!r}"
+        missing = "" if wanted == name else f" (branch {wanted!r})"
+        return InputFileError(
+            f"{self.path}: {what}{missing} is neither in the file nor defined in the analysis "
+            f"file; {nearest(wanted, known)}"
+        )

@@ -1,0 +1,110 @@
+"""ROOT TTrees (NanoAOD and any flat or jagged tree) through uproot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import uproot
+
+from particle_transformer.data.readers.arrays import to_column
+from particle_transformer.data.readers.protocol import Column, Generated
+from particle_transformer.errors import InputFileError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["RootReader"]
+
+
+class RootReader:
+    """One tree of a ROOT file.
+
+    Parameters
+    ----------
+    path
+        Local path or a URL that uproot understands.
+    tree
+        Name of the tree; of several cycles the latest is read.
+
+    Raises
+    ------
+    InputFileError
+        If the file is not a readable ROOT file, or has no such tree.
+    """
+
+    def __init__(self, path: str, tree: str) -> None:
+        self._path = path
+        try:
+            self._file = uproot.open(path)
+            self._tree = self._find(tree)
+            self.names = tuple(dict.fromkeys(key.split("/")[-1] for key in self._tree.keys()))  # noqa: SIM118
+            self.entries = int(self._tree.num_entries)
+        except InputFileError:
+            raise
+        except Exception as error:  # uproot raises whatever the damaged bytes lead it into
+            raise _unreadable(path, error) from error
+
+    def _find(self, tree: str) -> Any:
+        classes = self._file.classnames(cycle=False)
+        trees = sorted(name for name, kind in classes.items() if kind == "TTree")
+        if tree not in classes:
+            message = f"{self._path}: no tree {tree!r} in this file; {nearest(tree, trees)}"
+            raise InputFileError(message)
+        if classes[tree] != "TTree":
+            message = (
+                f"{self._path}: {tree!r} is a {classes[tree]}, expected a TTree; "
+                f"{nearest(tree, trees)}"
+            )
+            raise InputFileError(message)
+        return self._file[tree]
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
+        """Read the branches `names` of the entries start <= i < stop."""
+        try:
+            arrays = self._tree.arrays(
+                list(names), entry_start=start, entry_stop=stop, library="ak", how=dict
+            )
+            columns = {name: to_column(arrays[name], name, self._path) for name in names}
+        except InputFileError:
+            raise
+        except Exception as error:
+            raise _unreadable(self._path, error) from error
+        for name, column in columns.items():
+            found = len(column.values) if column.offsets is None else len(column.offsets) - 1
+            if found != stop - start:
+                message = (
+                    f"{self._path}: branch {name!r} has {found} entries between {start} and "
+                    f"{stop}; the file is damaged"
+                )
+                raise InputFileError(message)
+        return columns
+
+    def generated(self) -> Generated | None:
+        """Sums of the ``Runs`` tree as NanoAOD writes it; None where there is none."""
+        try:
+            if self._file.classnames(cycle=False).get("Runs") != "TTree":
+                return None
+            runs = self._file["Runs"]
+            if "genEventSumw" not in runs.keys():  # noqa: SIM118 (a TTree iterates otherwise)
+                return None
+            sums = runs.arrays(["genEventCount", "genEventSumw"], library="np", how=dict)
+        except Exception as error:
+            raise _unreadable(self._path, error) from error
+        return Generated(
+            float(np.sum(sums["genEventCount"], dtype=np.float64)),
+            float(np.sum(sums["genEventSumw"], dtype=np.float64)),
+        )
+
+    def __enter__(self) -> RootReader:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._file.close()
+
+
+def _unreadable(path: str, error: Exception) -> InputFileError:
+    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    return InputFileError(
+        f"{path}: cannot be read as a ROOT file, it is empty, truncated or damaged ({reason})"
+    )

@@ -1,0 +1,255 @@
+"""Evaluate an analysis file's expressions on one chunk of an input file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from particle_transformer.data.names import Branch, Definition, Field, Names, Whole
+from particle_transformer.errors import AnalysisFileError, InputFileError
+from particle_transformer.expressions import Value, evaluate_events, evaluate_objects, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from particle_transformer.data.readers import Column
+
+__all__ = ["Scope"]
+
+Result = TypeVar("Result")
+
+
+class Scope:
+    """The values of all names on one chunk, each computed once, when first asked for.
+
+    Parameters
+    ----------
+    names
+        What names mean in the chunk's file.
+    columns
+        The chunk's branches.
+    branches
+        The branches of each collection (`Names.branches`).
+    start
+        First entry of the chunk in its file, for messages.
+    events
+        Entries in the chunk.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        columns: Mapping[str, Column],
+        branches: Mapping[str | None, tuple[str, ...]],
+        start: int,
+        events: int,
+    ) -> None:
+        self._names = names
+        self._analysis = names.analysis
+        self._columns = columns
+        self._branches = branches
+        self._start = start
+        self._events = events
+        self._offsets: dict[str, NDArray[np.int64]] = {}
+        self._selections: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._fields: dict[Field, Value] = {}
+        self._definitions: dict[str, Value] = {}
+        self._active: list[str] = []
+
+    def event(self, text: str) -> NDArray[Any]:
+        """Value of an event-level expression: (events,)."""
+        return evaluate_events(parse(text), self._event_value, self._events)
+
+    def passing(self, text: str) -> NDArray[np.bool_]:
+        """Which events pass an event-level selection: bool (events,)."""
+        return evaluate_events(parse(text), self._event_value, self._events, condition=True)
+
+    def objects(self, text: str, collection: str) -> NDArray[Any]:
+        """Value of an expression for the selected, sorted objects of a collection: (objects,)."""
+        _, offsets = self._selection(collection)
+        return evaluate_objects(
+            parse(text), lambda name: self._selected_value(name, collection), collection, offsets
+        )
+
+    def offsets(self, collection: str) -> NDArray[np.int64]:
+        """Offsets of the selected objects of a collection: int64 (events + 1,)."""
+        return self._selection(collection)[1]
+
+    # -- values of names -----------------------------------------------------------------------
+
+    def _event_value(self, name: str) -> Value:
+        match self._names.resolve(name, None):
+            case Branch(branch):
+                return self._flat(branch)
+            case Definition(definition):
+                return self._definition(definition)
+            case Field(owner, field):
+                return self._selected_field(owner, field)
+            case Whole(owner):
+                return self._whole(owner)
+
+    def _selected_value(self, name: str, collection: str) -> Value:
+        if self._names.resolve(name, collection) == Whole(collection):
+            return self._whole(collection)
+        return self._select(self._raw_value(name, collection), collection)
+
+    def _raw_value(self, name: str, collection: str, defining: str | None = None) -> Value:
+        """Value of a name in an expression of a collection, before its selection."""
+        match self._names.resolve(name, collection, defining=defining):
+            case Branch(branch):
+                return self._branch(branch, collection)
+            case Definition(definition):
+                return self._definition(definition)
+            case Field(owner, field) if owner == collection:
+                return self._raw_field(owner, field)
+            case Field(owner, field):
+                return self._selected_field(owner, field)
+            case Whole(owner):
+                return self._whole(owner)
+
+    def _flat(self, branch: str) -> Value:
+        column = self._columns[branch]
+        if column.offsets is not None:
+            message = (
+                f"{self._names.path}: branch {branch!r} holds a list per event where one number "
+                f"per event is expected; declare its collection under objects and reduce it "
+                f"(sum, max, count, leading)"
+            )
+            raise InputFileError(message)
+        return Value(column.values)
+
+    def _branch(self, branch: str, collection: str) -> Value:
+        column = self._columns[branch]
+        if column.offsets is None:
+            return Value(column.values)
+        offsets = self._raw_offsets(collection)
+        if column.offsets is not offsets and not np.array_equal(column.offsets, offsets):
+            event = int(np.flatnonzero(np.diff(column.offsets) != np.diff(offsets))[0])
+            message = (
+                f"{self._names.path}: branch {branch!r} has "
+                f"{int(np.diff(column.offsets)[event])} objects in entry {self._start + event} "
+                f"where the other branches of objects.{collection} have "
+                f"{int(np.diff(offsets)[event])}; all branches of a collection must agree"
+            )
+            raise InputFileError(message)
+        return Value(column.values, collection, offsets)
+
+    def _definition(self, name: str) -> Value:
+        if name not in self._definitions:
+            text = self._analysis.event.define[name]
+            values = self._guarded(f"event.define.{name}", lambda: self.event(text))
+            self._definitions[name] = Value(values)
+        return self._definitions[name]
+
+    def _raw_field(self, collection: str, field: str) -> Value:
+        key = Field(collection, field)
+        if key not in self._fields:
+            definition = self._analysis.objects[collection].fields.get(field)
+            if definition is None:
+                self._fields[key] = self._raw_value(field, collection)
+            else:
+                offsets = self._raw_offsets(collection)
+                values = self._guarded(
+                    f"objects.{collection}.fields.{field}",
+                    lambda: evaluate_objects(
+                        parse(str(definition)),
+                        lambda name: self._raw_value(name, collection, defining=field),
+                        collection,
+                        offsets,
+                    ),
+                )
+                self._fields[key] = Value(values, collection, offsets)
+        return self._fields[key]
+
+    def _selected_field(self, collection: str, field: str) -> Value:
+        return self._select(self._raw_field(collection, field), collection)
+
+    def _whole(self, collection: str) -> Value:
+        offsets = self.offsets(collection)
+        return Value(np.ones(int(offsets[-1]), dtype=np.bool_), collection, offsets)
+
+    # -- the objects of a collection -----------------------------------------------------------
+
+    def _raw_offsets(self, collection: str) -> NDArray[np.int64]:
+        if collection not in self._offsets:
+            names = self._branches.get(collection, ())
+            jagged = (self._columns[name].offsets for name in names)
+            offsets = next((found for found in jagged if found is not None), None)
+            if offsets is None:
+                message = (
+                    f"{self._names.path}: objects.{collection}: none of its branches "
+                    f"({', '.join(names) or 'none named'}) holds a list per event"
+                )
+                raise InputFileError(message)
+            self._offsets[collection] = offsets
+        return self._offsets[collection]
+
+    def _selection(self, collection: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the selected objects in their final order, and their offsets."""
+        if collection not in self._selections:
+            self._selections[collection] = self._guarded(
+                f"objects.{collection}", lambda: self._make_selection(collection)
+            )
+        return self._selections[collection]
+
+    def _make_selection(self, collection: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        settings = self._analysis.objects[collection]
+        raw = self._raw_offsets(collection)
+
+        def evaluate(text: str, *, condition: bool = False) -> NDArray[Any]:
+            return evaluate_objects(
+                parse(text),
+                lambda name: self._raw_value(name, collection),
+                collection,
+                raw,
+                condition=condition,
+            )
+
+        owner = np.repeat(np.arange(self._events), np.diff(raw))
+        if settings.select is None:
+            rows = np.arange(int(raw[-1]))
+        else:
+            rows = np.flatnonzero(evaluate(settings.select, condition=True))
+        if settings.sort_by is not None and not _is_sorted(keys := evaluate(settings.sort_by), raw):
+            # lexsort is stable: objects with equal keys keep the order they have in the file.
+            rows = rows[np.lexsort((-keys[rows].astype(np.float64), owner[rows]))]
+        counts = np.bincount(owner[rows], minlength=self._events)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return rows, offsets
+
+    def _select(self, value: Value, collection: str) -> Value:
+        if value.collection != collection:
+            return value
+        rows, offsets = self._selection(collection)
+        if len(rows) == len(value.values) and offsets is not value.offsets and _is_identity(rows):
+            return Value(value.values, collection, offsets)
+        return Value(value.values[rows], collection, offsets)
+
+    def _guarded(self, key: str, compute: Callable[[], Result]) -> Result:
+        """Compute, refusing a definition that needs itself."""
+        if key in self._active:
+            circle = " → ".join([*self._active[self._active.index(key) :], key])
+            message = f"the analysis file defines a quantity by itself: {circle}"
+            raise AnalysisFileError(message)
+        self._active.append(key)
+        try:
+            return compute()
+        finally:
+            self._active.pop()
+
+
+def _is_identity(rows: NDArray[np.int64]) -> bool:
+    return len(rows) == 0 or (rows[0] == 0 and bool(np.all(np.diff(rows) == 1)))
+
+
+def _is_sorted(keys: NDArray[Any], offsets: NDArray[np.int64]) -> bool:
+    """Whether keys already fall within every event; files are usually written that way."""
+    rising = keys[1:] > keys[:-1]
+    inner = np.ones(len(rising), dtype=np.bool_)
+    borders = offsets[1:-1]
+    borders = borders[(borders > 0) & (borders < len(keys))]
+    inner[borders - 1] = False
+    return not bool(np.any(rising & inner))

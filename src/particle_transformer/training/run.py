@@ -1,0 +1,245 @@
+"""Train an analysis: one network per fold, and the run directory that holds them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from particle_transformer._version import __version__
+from particle_transformer.artefact import save_artefact
+from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder, check_new
+from particle_transformer.config import SIGNAL, dump_analysis
+from particle_transformer.data import Store, prepare
+from particle_transformer.errors import AOTError, OutputError, SampleError
+from particle_transformer.events import split_roles
+from particle_transformer.losses.weights import training_weights
+from particle_transformer.model import AnalysisObjectTransformer
+from particle_transformer.training.fit import FitSettings, fit_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from particle_transformer.config import Analysis
+    from particle_transformer.data import Manifest
+    from particle_transformer.events import Events
+
+__all__ = ["train"]
+
+
+def train(
+    analysis: Analysis,
+    out: Path,
+    *,
+    store: Path | None = None,
+    unblind: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Path:
+    """Train one network per fold and leave a run directory.
+
+    The run is assembled beside `out` and moved there when all networks are trained.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    out
+        The run directory; absent or empty.
+    store
+        A prepared store to use; it is brought up to date first. None prepares ``out/store``.
+    unblind
+        Read data in blind regions, too.
+    progress
+        Called with (what is being done, steps done, steps in all).
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    AOTError
+        For every mistake in the input; nothing is left behind then.
+    """
+    check_new(out, "aot train")
+    partial = RunFolder(out.with_name(out.name + ".partial"))
+    try:
+        if partial.path.exists():
+            shutil.rmtree(partial.path)
+        partial.path.mkdir(parents=True)
+        prepared = prepare(
+            analysis, store or partial.path / "store", unblind=unblind, progress=progress
+        )
+        _train(analysis, Store(prepared), partial, own_store=store is None, progress=progress)
+        if out.exists():
+            out.rmdir()
+        partial.path.replace(out)
+    except OSError as error:
+        message = f"{out}: cannot be written ({error.strerror or error})"
+        raise OutputError(message) from error
+    finally:
+        shutil.rmtree(partial.path, ignore_errors=True)
+    return out
+
+
+def _train(
+    analysis: Analysis,
+    store: Store,
+    run: RunFolder,
+    *,
+    own_store: bool,
+    progress: Callable[[str, int, int], None] | None,
+) -> None:
+    run.analysis.write_text(dump_analysis(analysis))
+    events = _training_events(analysis, store)
+    target = _targets(analysis)[events.process]
+    networks = []
+    for fold in range(analysis.training.folds):
+        label = f"training fold {fold + 1} of {analysis.training.folds}"
+        started = time.perf_counter()
+        try:
+            network = _train_fold(
+                analysis, events, target, fold, run, store.manifest, label, progress
+            )
+        except SampleError as error:
+            message = f"fold {fold}: {error}"
+            raise SampleError(message) from error
+        network["seconds"] = round(time.perf_counter() - started, 2)
+        networks.append(network)
+    record = {
+        "format_version": RUN_VERSION,
+        "store": "store" if own_store else str(store.path.resolve()),
+        "store_fingerprint": store.manifest.fingerprint,
+        "folds": analysis.training.folds,
+        "seed": analysis.training.seed,
+        "classes": list(analysis.classes),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "analysis-object-transformer": __version__,
+            **{name: version(name) for name in ("torch", "lightning", "numpy")},
+        },
+        "networks": networks,
+    }
+    ensemble = {
+        "format_version": RUN_VERSION,
+        "members": [run.network(fold).name for fold in range(analysis.training.folds)],
+        "identity": list(analysis.source.identity),
+        "classes": list(analysis.classes),
+    }
+    (run.artefact / "config.json").write_text(json.dumps(ensemble, indent=1) + "\n")
+    run.record.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def _targets(analysis: Analysis) -> NDArray[np.int64]:
+    """Training target of each process: with two classes 1 is signal, else the class's index."""
+    classes = analysis.classes
+    names = [analysis.class_of(process) for process in analysis.processes]
+    if len(classes) == 2:
+        return np.array([int(name == SIGNAL) for name in names])
+    return np.array([classes.index(name) if name in classes else -1 for name in names])
+
+
+def _training_events(analysis: Analysis, store: Store) -> Events:
+    """Events of the classes that are trained on, in regions of role signal."""
+    events = store.events()
+    data = np.array([name == "data" for name in store.manifest.classes])
+    signal_regions = [
+        events.regions[name] for name, region in analysis.regions.items() if region.role == "signal"
+    ]
+    if not signal_regions:
+        message = "regions: none has the role signal; training uses the events of signal regions"
+        raise AOTError(message)
+    chosen = np.logical_or.reduce(signal_regions) & ~data[events.process]
+    return events.take(np.flatnonzero(chosen))
+
+
+def _train_fold(
+    analysis: Analysis,
+    events: Events,
+    target: NDArray[np.int64],
+    fold: int,
+    run: RunFolder,
+    manifest: Manifest,
+    label: str,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[str, Any]:
+    settings = analysis.training
+    processes = list(analysis.processes)
+    training, validation, test = split_roles(events.identity, fold, settings.folds)
+    for role, index in (("training", training), ("validation", validation), ("test", test)):
+        missing = [
+            name
+            for number, name in enumerate(analysis.classes)
+            if not (target[index] == number).any()
+        ]
+        if missing:
+            message = (
+                f"no {role} event of class {', '.join(missing)} among {len(events)} events; "
+                f"use fewer folds or more events"
+            )
+            raise SampleError(message)
+    # The weights of each role are normalised by its own events only.
+    weight = np.zeros(len(events))
+    for index in (training, validation):
+        weight[index] = training_weights(
+            events.weight[index],
+            target[index],
+            events.process[index],
+            balance=settings.balance,
+            negative_weights=settings.negative_weights,
+            class_names=["background", SIGNAL] if len(analysis.classes) == 2 else analysis.classes,
+            process_names=processes,
+        )
+    torch.manual_seed(settings.seed * 1000 + fold)
+    model = AnalysisObjectTransformer(
+        {name: len(features) for name, features in manifest.objects.items()},
+        len(manifest.event),
+        **analysis.model.model_dump(),
+        num_outputs=1 if len(analysis.classes) == 2 else len(analysis.classes),
+    )
+    fit = fit_network(
+        model,
+        events,
+        target,
+        weight,
+        training,
+        validation,
+        FitSettings(
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            warmup_epochs=settings.warmup_epochs,
+            patience=settings.patience,
+            gradient_clip=settings.gradient_clip,
+            seed=settings.seed * 1000 + fold,
+        ),
+        checkpoint_dir=run.checkpoints(fold),
+        log_dir=run.logs(fold),
+        on_epoch=on_epoch,
+    )
+    metadata = {
+        "analysis": analysis.name,
+        "fold": fold,
+        "folds": settings.folds,
+        "classes": list(analysis.classes),
+        "objects": manifest.objects,
+        "event": manifest.event,
+        "store_fingerprint": manifest.fingerprint,
+    }
+    save_artefact(run.network(fold), model, metadata)
+    return {
+        "fold": fold,
+        "best_epoch": fit.best_epoch,
+        "history": fit.history,
+        "events": {"training": len(training), "validation": len(validation), "test": len(test)},
+    }
