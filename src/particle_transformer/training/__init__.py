@@ -1,0 +1,1 @@
+"""Training with Lightning; importing a submodule imports torch."""

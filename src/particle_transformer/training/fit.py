@@ -1,0 +1,218 @@
+"""Train one network on prepared events."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from particle_transformer.errors import SampleError
+from particle_transformer.model import fit_scaling
+from particle_transformer.training.callbacks import EpochRecord, History, Progress
+from particle_transformer.training.datamodule import EventDataModule
+from particle_transformer.training.module import EventClassifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from particle_transformer.events.columns import Events
+    from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.training.settings import FitSettings
+
+__all__ = ["FitResult", "fit_network"]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit leaves besides the network.
+
+    Attributes
+    ----------
+    history
+        One record per epoch.
+    best_epoch
+        The epoch of the lowest validation loss, whose weights the network has.
+    checkpoint
+        Lightning's checkpoint of that epoch, for resuming; it needs pickle and is never
+        deployed.
+    """
+
+    history: list[EpochRecord]
+    best_epoch: int
+    checkpoint: Path
+
+
+def fit_network(
+    model: AnalysisObjectTransformer,
+    events: Events,
+    target: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    training: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    settings: FitSettings,
+    *,
+    checkpoint_dir: Path,
+    log_dir: Path,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> FitResult:
+    """Fit the scaling and the weights of `model`.
+
+    The scaling is fitted on the training events; early stopping and the choice of the epoch use
+    the validation events; nothing else is read. Afterwards the model is in evaluation mode, on
+    the CPU, with the weights of the epoch of lowest validation loss (the earliest, if several
+    are equal). On a CPU the same seed, events and number of threads give the same network.
+
+    Parameters
+    ----------
+    model
+        A new network; its initial weights are the caller's business (``torch.manual_seed``).
+    events
+        The columns.
+    target
+        int64 (events,): index of the class; 1 is signal for a network with one logit.
+    weight
+        float64 (events,): training weights (`training_weights` of the training events, and of
+        the validation events).
+    training, validation
+        int64: indices of events.
+    settings
+        Hyperparameters.
+    checkpoint_dir
+        Gets ``best.ckpt``.
+    log_dir
+        Gets ``metrics.csv``.
+    progress
+        Told about each batch and each epoch.
+    threads
+        CPU threads of torch; None leaves their number alone.
+
+    Raises
+    ------
+    SampleError
+        If training or validation is empty, a target or weight is out of range, a feature is not
+        finite, or a loss becomes NaN or infinite.
+    ModelInputError
+        If the events have other collections or widths than the model.
+    """
+    _check_targets(model, target, weight, np.concatenate([training, validation]))
+    training_events = events.take(training)
+    fit_scaling(
+        model,
+        {name: ragged.values for name, ragged in training_events.objects.items()},
+        training_events.event,
+    )
+    del training_events
+    data = EventDataModule(
+        events,
+        target,
+        weight,
+        training,
+        validation,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        momenta=model.spec.momenta,
+    )
+    history = History(progress)
+    best = ModelCheckpoint(
+        checkpoint_dir,
+        filename="best",
+        monitor="val_loss",
+        save_top_k=1,
+        enable_version_counter=False,
+    )
+    with _quiet_lightning(), _seeded(settings.seed), _threads(threads):
+        trainer = Trainer(
+            accelerator="auto",
+            devices=1,
+            max_epochs=settings.epochs,
+            gradient_clip_val=settings.gradient_clip,
+            logger=CSVLogger(log_dir, name="", version=""),
+            log_every_n_steps=1,
+            callbacks=[EarlyStopping("val_loss", patience=settings.patience), best, history],
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        try:
+            trainer.fit(EventClassifier(model, settings), datamodule=data)
+        except SystemExit as error:
+            # Lightning turns Ctrl-C into an exit; give the caller the interrupt itself.
+            if trainer.interrupted:
+                raise KeyboardInterrupt from error
+            raise
+    checkpoint = checkpoint_dir / "best.ckpt"
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model.cpu().load_state_dict(
+        {name.removeprefix("model."): value for name, value in state["state_dict"].items()}
+    )
+    model.eval()
+    return FitResult(history.records, int(state["epoch"]), checkpoint)
+
+
+def _check_targets(
+    model: AnalysisObjectTransformer,
+    target: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    used: NDArray[np.int64],
+) -> None:
+    outputs = int(model.arguments["num_outputs"])
+    classes = max(2, outputs)
+    wrong = np.setdiff1d(target[used], np.arange(classes))
+    if wrong.size:
+        message = (
+            f"target: got class {wrong[0]}, expected 0 to {classes - 1} for a network with "
+            f"{outputs} outputs"
+        )
+        raise SampleError(message)
+    broken = np.count_nonzero(~np.isfinite(weight[used]))
+    if broken:
+        message = f"weight: {broken} training weights are NaN or infinite, expected finite ones"
+        raise SampleError(message)
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's announcements, and the warnings that do not apply here."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # Batches are gathered in this process on purpose.
+            warnings.filterwarnings("ignore", r".*does not have many workers", UserWarning)
+            # A second fit into the same folder replaces the first.
+            warnings.filterwarnings("ignore", r"Checkpoint directory .* exists", UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch, and give the caller's random state back afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,53 @@
+"""How a network is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from particle_transformer.errors import AnalysisFileError
+
+__all__ = ["FitSettings"]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Hyperparameters of `fit_network`.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training events at most; the learning rate's schedule spans them.
+    batch_size
+        Events per step at most: the epoch is cut into batches of nearly equal size.
+    learning_rate
+        Highest learning rate of AdamW.
+    weight_decay
+        AdamW's decoupled weight decay, of matrices only.
+    warmup_epochs
+        Epochs of linear warm-up, before the cosine decay to zero.
+    patience
+        Epochs without a better validation loss after which training stops.
+    gradient_clip
+        Largest norm of the gradient.
+    seed
+        Of the order of events and of dropout.
+    """
+
+    epochs: int = 30
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_epochs: float = 1.0
+    patience: int = 8
+    gradient_clip: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "patience", "gradient_clip"):
+            if not getattr(self, name) > 0:
+                message = f"{name}: got {getattr(self, name)}, expected a positive number"
+                raise AnalysisFileError(message)
+        for name in ("weight_decay", "warmup_epochs", "seed"):
+            if not getattr(self, name) >= 0:
+                message = f"{name}: got {getattr(self, name)}, expected zero or more"
+                raise AnalysisFileError(message)
