@@ -194,6 +194,9 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", r".*does not have many workers", UserWarning)
             # A second fit into the same folder replaces the first.
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists", UserWarning)
+            warnings.filterwarnings("ignore", r"Experiment logs directory .* exists", UserWarning)
+            # Lightning 2.6 asks torch 2.13 in a way that torch deprecates.
+            warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
             yield
     finally:
         logger.setLevel(level)
