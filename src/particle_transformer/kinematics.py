@@ -36,6 +36,15 @@ Array: TypeAlias = "NDArray[Any]"
 _PI = float(np.pi)
 
 
+def _typed(*values: Floats) -> tuple[Any, ...]:
+    """Give Python numbers the dtype of the arrays beside them.
+
+    numpy does so for operators, but sin(0.5) is a float64 that would promote what it meets.
+    """
+    dtype = np.result_type(*values)
+    return tuple(dtype.type(value) if isinstance(value, int | float) else value for value in values)
+
+
 def delta_phi(phi1: Floats, phi2: Floats) -> Array:
     """Azimuthal difference φ1 − φ2, wrapped into (−π, π]; radians.
 
@@ -51,26 +60,31 @@ def delta_phi(phi1: Floats, phi2: Floats) -> Array:
 
 def delta_r(eta1: Floats, phi1: Floats, eta2: Floats, phi2: Floats) -> Array:
     """Angular distance √(Δη² + Δφ²), with Δφ wrapped."""
+    eta1, phi1, eta2, phi2 = _typed(eta1, phi1, eta2, phi2)
     return np.asarray(np.hypot(np.subtract(eta1, eta2), delta_phi(phi1, phi2)))
 
 
 def px(pt: Floats, phi: Floats) -> Array:
     """First transverse component of the momentum, pt·cos φ; GeV."""
+    pt, phi = _typed(pt, phi)
     return np.asarray(pt * np.cos(phi))
 
 
 def py(pt: Floats, phi: Floats) -> Array:
     """Second transverse component of the momentum, pt·sin φ; GeV."""
+    pt, phi = _typed(pt, phi)
     return np.asarray(pt * np.sin(phi))
 
 
 def pz(pt: Floats, eta: Floats) -> Array:
     """Component of the momentum along the beam, pt·sinh η; GeV."""
+    pt, eta = _typed(pt, eta)
     return np.asarray(pt * np.sinh(eta))
 
 
 def energy(pt: Floats, eta: Floats, mass: Floats) -> Array:
     """Energy √((pt·cosh η)² + m²); GeV."""
+    pt, eta, mass = _typed(pt, eta, mass)
     return np.asarray(np.hypot(pt * np.cosh(eta), mass))
 
 
@@ -84,6 +98,7 @@ def eta(px: Floats, py: Floats, pz: Floats) -> Array:
 
     0 for the zero vector, ±inf for a momentum exactly along the beam.
     """
+    px, py, pz = _typed(px, py, pz)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         value = np.arcsinh(np.divide(pz, np.hypot(px, py)))
     zero = np.equal(px, 0) & np.equal(py, 0) & np.equal(pz, 0)
@@ -115,6 +130,7 @@ def transverse_mass(pt1: Floats, phi1: Floats, pt2: Floats, phi2: Floats) -> Arr
 
     Written as 2 √(pt1 pt2) |sin(Δφ/2)|, which keeps its precision at small angles.
     """
+    pt1, phi1, pt2, phi2 = _typed(pt1, phi1, pt2, phi2)
     half = np.sin(delta_phi(phi1, phi2) / 2)
     return np.asarray(2 * np.sqrt(np.multiply(pt1, pt2)) * np.abs(half))
 

@@ -73,18 +73,29 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def _widen(operand: Operand) -> Operand:
-    """Integers and booleans as int64, so that uint8 does not wrap and −True is −1."""
-    if isinstance(operand, np.ndarray) and operand.dtype.kind in "biu":
-        return operand.astype(np.int64, copy=False)
-    return int(operand) if isinstance(operand, bool) else operand
+def _widen(operands: list[Operand]) -> list[Operand]:
+    """Make integers and booleans int64, so that uint8 does not wrap and −True is −1.
+
+    Beside a floating column they stay as they are, because int64 would promote float32.
+    """
+    if any(isinstance(operand, np.ndarray) and operand.dtype.kind == "f" for operand in operands):
+        return operands
+    return [
+        operand.astype(np.int64, copy=False)
+        if isinstance(operand, np.ndarray)
+        else (int(operand) if isinstance(operand, bool) else operand)
+        for operand in operands
+    ]
 
 
-def _floating(operand: Operand) -> Operand:
-    """Integers and booleans as float64: numpy would take float16 for log(uint8)."""
-    if isinstance(operand, np.ndarray):
-        return operand.astype(np.float64) if operand.dtype.kind in "biu" else operand
-    return float(operand)
+def _floating(operands: list[Operand]) -> list[Operand]:
+    """Make integers and booleans float64: numpy would take float16 for log(uint8)."""
+    return [
+        operand
+        if isinstance(operand, np.ndarray) and operand.dtype.kind == "f"
+        else (operand.astype(np.float64) if isinstance(operand, np.ndarray) else float(operand))
+        for operand in operands
+    ]
 
 
 class Evaluator:
@@ -206,7 +217,7 @@ class Evaluator:
         node: Node,
         function: Callable[..., Any],
         values: Sequence[Value],
-        prepare: Callable[[Operand], Operand] | None = None,
+        prepare: Callable[[list[Operand]], list[Operand]] | None = None,
     ) -> Value:
         """Apply an elementwise function."""
         operands, collection, offsets = self.align(node, values)
@@ -214,7 +225,7 @@ class Evaluator:
             # numpy scalars overflow to inf where Python raises, and never grow beyond 64 bits.
             operands = [np.asarray(operand) for operand in operands]
         if prepare is not None:
-            operands = [prepare(operand) for operand in operands]
+            operands = prepare(operands)
         return Value(np.asarray(function(*operands)), collection, offsets)
 
     def call(self, node: Call) -> Value:

@@ -108,7 +108,7 @@ def parse_tree(text: str) -> Node:
             warnings.simplefilter("error")  # '1if' and the like: Python will reject them one day
             body = ast.parse(stripped, mode="eval").body
     except SyntaxError as error:
-        column = shift + max(error.offset or 1, 1)
+        column = shift + (error.offset or len(stripped) + 1)  # 0: the text ends too early
         raise complaint(text, column, f"not a valid expression ({error.msg})") from None
     except UnicodeEncodeError as error:
         raise complaint(
