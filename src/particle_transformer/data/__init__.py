@@ -4,4 +4,12 @@ from particle_transformer.data.manifest import CutflowRow, InputRecord, Manifest
 from particle_transformer.data.prepare import check_inputs, prepare
 from particle_transformer.data.store import Store
 
-__all__ = ["CutflowRow", "InputRecord", "Manifest", "Store", "check_inputs", "prepare", "read_manifest"]
+__all__ = [
+    "CutflowRow",
+    "InputRecord",
+    "Manifest",
+    "Store",
+    "check_inputs",
+    "prepare",
+    "read_manifest",
+]

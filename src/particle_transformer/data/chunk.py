@@ -234,9 +234,9 @@ class ChunkReader:
                 for field_name in MOMENTUM_FIELDS
             ]
             momenta = _cartesian(*polar)
-            bad = ~np.isfinite(momenta).all(axis=1)
-            if bad.any():
-                spoilt_events = np.unique(owner[bad])
+            incomplete = ~np.isfinite(momenta.sum(axis=1))
+            if incomplete.any():
+                spoilt_events = np.unique(owner[incomplete])
                 non_finite[f"{name}: momentum"] += len(spoilt_events)
                 spoilt[spoilt_events] = True
         return Ragged(values, kept_offsets, momenta)

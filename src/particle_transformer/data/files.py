@@ -82,7 +82,7 @@ def _match(pattern: str, key: str) -> list[str]:
     absolute = Path(pattern)
     if absolute.is_file():  # a name with brackets is a file before it is a pattern
         return [str(absolute.resolve())]
-    matches = [path for path in glob.glob(str(absolute), recursive=True) if Path(path).is_file()]
+    matches = [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]  # noqa: PTH207 (absolute pattern)
     if not matches:
         message = f"{key}: no file matches {pattern!r}"
         raise InputFileError(message)

@@ -119,9 +119,7 @@ def read_manifest(store: Path) -> Manifest:
         raise InputFileError(message) from error
     found = content.get("format_version") if isinstance(content, dict) else None
     if found != FORMAT_VERSION:
-        message = (
-            f"{path}: store format {found}, expected {FORMAT_VERSION}; prepare the store anew"
-        )
+        message = f"{path}: store format {found}, expected {FORMAT_VERSION}; prepare the store anew"
         raise InputFileError(message)
     content["inputs"] = [InputRecord(**record) for record in content["inputs"]]
     content["cutflow"] = [CutflowRow(**row) for row in content["cutflow"]]

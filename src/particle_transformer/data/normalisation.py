@@ -93,7 +93,5 @@ def normalisation(
                 raise SampleError(message)
             luminosity = analysis.eras[era].luminosity
             assert luminosity is not None, "the analysis file was validated"
-            factors[name][era] = (
-                process.cross_section * FEMTOBARN_PER_PICOBARN * luminosity / total
-            )
+            factors[name][era] = process.cross_section * FEMTOBARN_PER_PICOBARN * luminosity / total
     return factors

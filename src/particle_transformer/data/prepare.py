@@ -8,7 +8,6 @@ import shutil
 from collections import Counter, defaultdict
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +32,7 @@ from particle_transformer.errors import InputFileError, OutputError, SampleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from particle_transformer.config import Analysis
 
@@ -271,9 +271,7 @@ class _Preparation:
         self._non_finite[file.process].update(chunk.non_finite)
         if len(chunk.events):
             name = f"{len(self._shards):05d}.arrow"
-            write_shard(
-                self._folder / "shards" / name, chunk.events, file=index, entry=chunk.entry
-            )
+            write_shard(self._folder / "shards" / name, chunk.events, file=index, entry=chunk.entry)
             self._shards.append({"name": name, "events": len(chunk.events)})
 
     def _check_process(self, process: str) -> None:

@@ -150,10 +150,7 @@ class Store:
             _matrix(identity, identity.type.list_size),
             _flat(batch, "process"),
             _flat(batch, "era"),
-            {
-                name: _flat(batch, f"region.{name}").view(np.bool_)
-                for name in self.manifest.regions
-            },
+            {name: _flat(batch, f"region.{name}").view(np.bool_) for name in self.manifest.regions},
         )
 
 

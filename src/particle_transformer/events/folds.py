@@ -70,7 +70,8 @@ def is_validation(identity: NDArray[np.int64], fold: int) -> NDArray[np.bool_]:
 
     The split is independent of the folds; events of `fold` itself are in neither side.
     """
-    return identity_hash(identity, 1 + fold) % VALIDATION_DENOMINATOR == 0
+    chosen: NDArray[np.bool_] = identity_hash(identity, 1 + fold) % VALIDATION_DENOMINATOR == 0
+    return chosen
 
 
 def split_roles(

@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,16 +20,19 @@ from particle_transformer.errors import AOTError, OutputError, SampleError
 from particle_transformer.events import split_roles
 from particle_transformer.losses.weights import training_weights
 from particle_transformer.model import AnalysisObjectTransformer
-from particle_transformer.training.fit import FitSettings, fit_network
+from particle_transformer.training.fit import fit_network
+from particle_transformer.training.settings import FitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from particle_transformer.config import Analysis
     from particle_transformer.data import Manifest
     from particle_transformer.events import Events
+    from particle_transformer.training.callbacks import EpochRecord
 
 __all__ = ["train"]
 
@@ -139,6 +141,20 @@ def _train(
     run.record.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
+class _EpochProgress:
+    """A fit's progress as a labelled one: batches done, and the last validation loss."""
+
+    def __init__(self, label: str, report: Callable[[str, int, int], None]) -> None:
+        self._label = label
+        self._report = report
+        self._state = ""
+
+    def __call__(self, done: int, total: int, record: EpochRecord | None) -> None:
+        if record is not None:
+            self._state = f" (epoch {record['epoch'] + 1}, val. loss {record['val_loss']:.4f})"
+        self._report(self._label + self._state, done, total)
+
+
 def _targets(analysis: Analysis) -> NDArray[np.int64]:
     """Training target of each process: with two classes 1 is signal, else the class's index."""
     classes = analysis.classes
@@ -225,7 +241,7 @@ def _train_fold(
         ),
         checkpoint_dir=run.checkpoints(fold),
         log_dir=run.logs(fold),
-        on_epoch=on_epoch,
+        progress=None if progress is None else _EpochProgress(label, progress),
     )
     metadata = {
         "analysis": analysis.name,

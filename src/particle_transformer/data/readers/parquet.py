@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import awkward as ak
 import numpy as np
@@ -46,9 +46,7 @@ class ParquetReader:
         rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         ends = np.cumsum([0, *rows])
         groups = [
-            group
-            for group in range(len(rows))
-            if ends[group] < stop and ends[group + 1] > start
+            group for group in range(len(rows)) if ends[group] < stop and ends[group + 1] > start
         ]
         try:
             table = self._file.read_row_groups(groups, columns=list(names))
@@ -67,9 +65,7 @@ class ParquetReader:
         if b"genEventSumw" not in metadata:
             return None
         try:
-            return Generated(
-                float(metadata[b"genEventCount"]), float(metadata[b"genEventSumw"])
-            )
+            return Generated(float(metadata[b"genEventCount"]), float(metadata[b"genEventSumw"]))
         except (KeyError, ValueError) as error:
             message = (
                 f"{self._path}: its metadata gives genEventSumw but no readable genEventCount; "
@@ -77,7 +73,7 @@ class ParquetReader:
             )
             raise InputFileError(message) from error
 
-    def __enter__(self) -> ParquetReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +60,6 @@ class Reader(Protocol):
         """Counts and sum of generator weights before any selection, where the file has them."""
         ...
 
-    def __enter__(self) -> Reader: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *details: object) -> None: ...

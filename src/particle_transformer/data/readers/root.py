@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import uproot
@@ -36,7 +36,7 @@ class RootReader:
     def __init__(self, path: str, tree: str) -> None:
         self._path = path
         try:
-            self._file = uproot.open(path)
+            self._file = uproot.open(path, array_cache=None)
             self._tree = self._find(tree)
             self.names = tuple(dict.fromkeys(key.split("/")[-1] for key in self._tree.keys()))  # noqa: SIM118
             self.entries = int(self._tree.num_entries)
@@ -96,7 +96,7 @@ class RootReader:
             float(np.sum(sums["genEventSumw"], dtype=np.float64)),
         )
 
-    def __enter__(self) -> RootReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
