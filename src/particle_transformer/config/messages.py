@@ -67,7 +67,8 @@ def _message(detail: ErrorDetails, context: dict[str, Any]) -> str:
     expected = _EXPECTED.get(kind)
     if kind in _BOUNDS:
         name, sign = _BOUNDS[kind]
-        noun = "an integer" if isinstance(detail["input"], int) else "a number"
+        # The bounds of real numbers are written as floats in the sections.
+        noun = "an integer" if isinstance(context[name], int) else "a number"
         expected = f"{noun} {sign} {context[name]:g}"
     elif kind == "literal_error":
         expected = context["expected"]

@@ -77,7 +77,7 @@ class Era(Section):
         The branch (or field of a collection) that a name stands for in this era.
     """
 
-    luminosity: Annotated[Real, Field(gt=0)] | None = None
+    luminosity: Annotated[Real, Field(gt=0.0)] | None = None
     aliases: dict[PlainName, Branch] = Field(default_factory=dict)
 
 
@@ -97,7 +97,7 @@ class Process(Section):
     """
 
     class_name: Label = Field(alias="class")
-    cross_section: Annotated[Real, Field(gt=0)] | None = None
+    cross_section: Annotated[Real, Field(gt=0.0)] | None = None
     files: Annotated[dict[Label, FilePatterns], Field(min_length=1)]
     tree: Branch | None = None
 
@@ -184,14 +184,14 @@ class Training(Section):
     folds: Annotated[Whole, Field(ge=2)] = 5
     epochs: Annotated[Whole, Field(ge=1)] = 30
     batch_size: Annotated[Whole, Field(ge=1)] = 512
-    learning_rate: Annotated[Real, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[Real, Field(ge=0)] = 0.01
-    warmup_epochs: Annotated[Real, Field(ge=0)] = 1.0
+    learning_rate: Annotated[Real, Field(gt=0.0)] = 1e-3
+    weight_decay: Annotated[Real, Field(ge=0.0)] = 0.01
+    warmup_epochs: Annotated[Real, Field(ge=0.0)] = 1.0
     patience: Annotated[Whole, Field(ge=1)] = 6
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 1
     negative_weights: Literal["keep", "abs", "drop"] = "keep"
     balance: Literal["class", "process", "none"] = "class"
-    gradient_clip: Annotated[Real, Field(gt=0)] = 1.0
+    gradient_clip: Annotated[Real, Field(gt=0.0)] = 1.0
 
 
 class Model(Section):
@@ -206,7 +206,7 @@ class Model(Section):
     feedforward_factor: Annotated[Whole, Field(ge=1)] = 4
     num_att_blocks: Annotated[Whole, Field(ge=1)] = 3
     num_class_blocks: Annotated[Whole, Field(ge=1)] = 3
-    dropout: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.0
     pair_bias: bool = False
 
     @model_validator(mode="before")
@@ -241,7 +241,7 @@ class Evaluation(Section):
     """
 
     working_points: Annotated[
-        tuple[Annotated[Real, Field(gt=0, lt=1)], ...], Field(min_length=1)
+        tuple[Annotated[Real, Field(gt=0.0, lt=1.0)], ...], Field(min_length=1)
     ] = (0.3, 0.5, 0.7)
-    background_uncertainty: Annotated[Real, Field(ge=0)] = 0.1
+    background_uncertainty: Annotated[Real, Field(ge=0.0)] = 0.1
     bootstrap: Annotated[Whole, Field(ge=2)] = 200
