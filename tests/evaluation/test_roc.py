@@ -65,7 +65,7 @@ def test_area_under_the_curve_is_the_auc(sample):
 def test_exchanging_the_classes_gives_one_minus_auc(sample):
     score, weight, is_signal = sample
     figures = (auc(score, weight, is_signal).value, auc(score, weight, ~is_signal).value)
-    assert np.sum(figures) == pytest.approx(1, abs=1e-12)
+    assert np.sum(np.array(figures, dtype=float)) == pytest.approx(1, abs=1e-12)
 
 
 @given(samples(low=0.125), st.floats(0.5, 100))

@@ -1,0 +1,151 @@
+"""All plots of a report, rendered."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from particle_transformer.evaluation import reliability, roc_band
+from particle_transformer.report.curves import auc_by_fold, roc_plot, training_curves
+from particle_transformer.report.score_plots import (
+    feature_shapes,
+    reliability_plot,
+    score_shapes,
+    score_stack,
+)
+from particle_transformer.report.style import styled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from particle_transformer.evaluation import ScoredEvents
+    from particle_transformer.report.content import ReportContent
+
+__all__ = ["Drawing", "draw"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One plot: its name, how to read it, and its two renderings."""
+
+    name: str
+    caption: str
+    alternative: str
+    wide: bool
+    svg: bytes
+    pdf: bytes
+
+    @property
+    def source(self) -> str:
+        """The plot as a data URI."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
+
+
+def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawing]:
+    """Draw what the content allows.
+
+    Parameters
+    ----------
+    content
+        The report's content.
+    members
+        bool (events,): the events in the signal regions.
+
+    Returns
+    -------
+    dict
+        Drawings by name, in reading order.
+    """
+    events: ScoredEvents = content.test.select(members)
+    found: dict[str, Drawing] = {}
+
+    def add(
+        name: str, caption: str, make: Callable[[], Figure], alternative: str, wide: bool = False
+    ) -> None:
+        figure = make()
+        svg, pdf = io.BytesIO(), io.BytesIO()
+        # No date inside, so that equal content gives equal files.
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+        found[name] = Drawing(name, caption, alternative, wide, svg.getvalue(), pdf.getvalue())
+
+    with styled():
+        if len(events):
+            add(
+                "score",
+                "What one would expect to see: yields at the stated luminosity against the score, "
+                "backgrounds stacked, the signal overlaid and scaled by the factor in the legend. "
+                "The dark band is the statistical uncertainty of the simulation. "
+                "Bins with negative sums of weights cannot be shown on the logarithmic scale.",
+                lambda: score_stack(events, content.luminosity),
+                "Stacked score distributions",
+            )
+            add(
+                "score_shapes",
+                "The same scores, every process normalised to one: the further a process lies to "
+                "the left of the signal, the better it is rejected. Error bars are statistical.",
+                lambda: score_shapes(events),
+                "Normalised score distributions",
+            )
+        band = roc_band(
+            events,
+            np.linspace(0.01, 1, 100),
+            replicas=content.metrics["bootstrap"]["replicas"],
+            seed=content.metrics["bootstrap"]["seed"],
+        )
+        if band is not None:
+            add(
+                "roc",
+                "Higher is better. For each signal efficiency, how many weighted background events "
+                "it takes to let one pass. The points are the working points as an analysis would "
+                "use them: thresholds from validation events, both coordinates measured on test "
+                "events; they need not lie exactly on the curve, which cuts all folds at one score.",
+                lambda: roc_plot(events, band, content.metrics),
+                "ROC curve",
+            )
+        add(
+            "auc_by_fold",
+            "The networks of the folds are independent trainings on overlapping events. A fold "
+            "far from the others, in units of its error bar, is a training that failed.",
+            lambda: auc_by_fold(content.metrics),
+            "AUC by fold",
+        )
+        if any(content.history.values()):
+            history = {fold: rows for fold, rows in content.history.items() if rows}
+            add(
+                "training",
+                "Validation loss that rises while training loss falls is overtraining; the network "
+                "kept is that of the starred epoch, chosen by validation loss alone. "
+                "Training loss is a running mean with dropout on and need not start above the other.",
+                lambda: training_curves(history),
+                "Training curves",
+                wide=True,
+            )
+        table = reliability(events)
+        if table is not None:
+            add(
+                "reliability",
+                "If both classes were equally frequent, a score of 0.8 should mean 80 % signal: "
+                "points on the diagonal are calibrated probabilities. Ranking, and hence AUC and "
+                "rejection, do not depend on it.",
+                lambda: reliability_plot(table),
+                "Reliability diagram",
+            )
+        if content.features and len(events):
+            features = {name: column[members] for name, column in content.features.items()}
+            add(
+                "features",
+                "Event features of signal (line) and all backgrounds (filled), normalised; the "
+                "outermost bins also hold the half per cent of events beyond them on either side.",
+                lambda: feature_shapes(events, features),
+                "Event features",
+                wide=True,
+            )
+    return found

@@ -1,0 +1,92 @@
+"""The report: one HTML page that needs nothing else, and its plots as PDF."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from particle_transformer.errors import OutputError, require
+from particle_transformer.report import tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from particle_transformer.report.content import ReportContent
+
+__all__ = ["write_report"]
+
+
+def write_report(path: Path, *, content: ReportContent) -> Path:
+    """Write the report page, and beside it ``plots/*.pdf`` for papers and talks.
+
+    The page holds its plots and styles; it loads nothing and runs no script. It appears whole or
+    not at all, and last, so that a page never stands beside plots of another run.
+
+    Parameters
+    ----------
+    path
+        Of the page, e.g. ``RUN/report/index.html``; its folder is made where needed.
+    content
+        What to show.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    MissingExtraError
+        Without the extra ``report``.
+    OutputError
+        If the files cannot be written.
+    """
+    jinja2 = require("jinja2", "report")
+    require("matplotlib", "report")
+    require("mplhep", "report")
+    from particle_transformer.report.drawings import draw  # noqa: PLC0415
+
+    members = np.ones(len(content.test), dtype=bool)
+    if content.signal_regions is not None:
+        members = content.test.in_any(content.signal_regions)
+    drawings = draw(content, members)
+    template = files("particle_transformer.report").joinpath("page.html.j2").read_text("utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page: str = environment.from_string(template).render(
+        content=content,
+        metrics=content.metrics,
+        headlines=tables.headlines(content.metrics),
+        figures=tables.figure_rows(content.metrics),
+        processes=tables.process_rows(content.metrics),
+        points=[f"{100 * float(point):g}\u202f%" for point in content.metrics["rejection"]],
+        regions=tables.region_rows(content.metrics),
+        cutflow=tables.cutflow_table(content.cutflow),
+        drawings=drawings,
+        folds=len(content.metrics["folds"]),
+        provenance=dict(content.provenance),
+        settings=dict(content.settings),
+    )
+    plots = path.parent / "plots"
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+        for drawing in drawings.values():
+            _replace(plots / f"{drawing.name}.pdf", drawing.pdf)
+        _replace(path, page.encode())
+    except OSError as error:
+        message = f"{path}: the report cannot be written ({error.strerror or error})"
+        raise OutputError(message) from error
+    return path
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
