@@ -92,6 +92,8 @@ def cluster(
         ak.zip(dict(zip(("px", "py", "pz", "E"), columns, strict=True)), with_name="Momentum4D"),
         counts,
     )
+    # FastJet would print a banner into the output of whoever calls; docs and files cite it instead.
+    fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, detector.jet_radius)
     sequence = fastjet.ClusterSequence(particles, definition)  # kept alive until the end
     found = sequence.inclusive_jets(min_pt=detector.jet_pt)
@@ -116,7 +118,7 @@ def cluster(
     return Jets(
         jet_event[accepted],
         jets[accepted],
-        GHOST_AREA * per_jet(1)[accepted],
+        per_jet(1)[accepted].astype(np.float64) * GHOST_AREA,
         flavour[accepted],
     )
 

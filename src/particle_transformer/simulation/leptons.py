@@ -62,15 +62,17 @@ def isolated_leptons(objects: Objects, detector: Detector, random: np.random.Gen
     )
     candidates = candidates[random.random(len(candidates)) < efficiency]
     candidates = candidates[np.lexsort((-pt[candidates], objects.event[candidates]))]
-    first, last = (np.searchsorted(objects.event, objects.event[candidates], s) for s in _SIDES)
+    first = np.searchsorted(objects.event, objects.event[candidates], "left").tolist()
+    last = np.searchsorted(objects.event, objects.event[candidates], "right").tolist()
     used = np.zeros(len(pt), dtype=np.bool_)
     found: list[int] = []
     dressed: list[NDArray[np.float64]] = []
     isolation: list[float] = []
-    for lepton, begin, end in zip(candidates, first, last, strict=True):
+    for lepton, begin, end in zip(candidates.tolist(), first, last, strict=True):
         near = slice(begin, end)
         distance = np.hypot(
-            eta[near] - eta[lepton], np.remainder(phi[near] - phi[lepton] + np.pi, 2 * np.pi) - np.pi
+            eta[near] - eta[lepton],
+            np.remainder(phi[near] - phi[lepton] + np.pi, 2 * np.pi) - np.pi,
         )
         own = np.zeros(end - begin, dtype=np.bool_)
         if kind[lepton] == ELECTRON:
@@ -87,13 +89,12 @@ def isolated_leptons(objects: Objects, detector: Detector, random: np.random.Gen
         dressed.append(momentum)
         isolation.append(relative)
     index = np.array(found, dtype=np.int64)
+    summed = np.array(dressed, dtype=np.float64).reshape(-1, 4)
+    order = np.lexsort((-np.hypot(summed[:, 0], summed[:, 1]), objects.event[index]))
     return Leptons(
-        objects.event[index],
-        objects.kind[index],
-        np.array(dressed, dtype=np.float64).reshape(-1, 4),
-        np.array(isolation, dtype=np.float64),
+        objects.event[index][order],
+        objects.kind[index][order],
+        summed[order],
+        np.array(isolation, dtype=np.float64)[order],
         used,
     )
-
-
-_SIDES: tuple[str, str] = ("left", "right")

@@ -38,8 +38,10 @@ def unseen_pt(
     doubts = list(doubtful)
     return max(
         hypot(
-            px + sum(vector[0] for vector, is_unseen in zip(doubts, unseen, strict=True) if is_unseen),
-            py + sum(vector[1] for vector, is_unseen in zip(doubts, unseen, strict=True) if is_unseen),
+            px
+            + sum(vector[0] for vector, is_unseen in zip(doubts, unseen, strict=True) if is_unseen),
+            py
+            + sum(vector[1] for vector, is_unseen in zip(doubts, unseen, strict=True) if is_unseen),
         )
         for unseen in product((False, True), repeat=len(doubts))
     )

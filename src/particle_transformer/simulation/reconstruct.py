@@ -39,9 +39,7 @@ class Objects:
 
     def missing(self, events: int) -> NDArray[np.float64]:
         """Minus the vector sum of all objects: float64 (events, 2), px and py in GeV."""
-        return -np.stack(
-            [np.bincount(self.event, self.momenta[:, axis], events) for axis in (0, 1)], axis=1
-        )
+        return -_sums(self.event, self.momenta[:, :2], events)
 
     def of(self, kept: NDArray[np.bool_]) -> Objects:
         """The objects of the events `kept` (bool (events,)), these events numbered anew."""
@@ -129,7 +127,8 @@ def _draw_tracks(
     efficiency = np.where(pt < detector.track_turn_on, low, np.where(is_muon, muon, high))
     accepted = (charge != 0) & (pt > detector.track_threshold)
     accepted &= eta < np.where(is_muon, detector.muon_eta, detector.tracker_eta)
-    return accepted & (random.random(len(pt)) < efficiency)
+    accepted &= random.random(len(pt)) < efficiency
+    return accepted
 
 
 def _smear_tracks(
@@ -151,7 +150,7 @@ def _smear_tracks(
     relative[is_electron] = (_resolution(detector.ecal, energy) / energy)[is_electron]
     # A factor below zero would turn the track round: these are the far tail's few.
     scale = np.maximum(1 + relative * random.standard_normal(len(pt)), 0.01)
-    smeared = momenta * scale[:, None]
+    smeared: NDArray[np.float64] = momenta * scale[:, None]
     mass_squared = energy**2 - (momenta[:, :3] ** 2).sum(axis=1)
     smeared[:, 3] = np.sqrt((smeared[:, :3] ** 2).sum(axis=1) + np.maximum(mass_squared, 0))
     return smeared
@@ -174,14 +173,16 @@ def _towers(
     # One number per cell: 4096 exceeds the number of cells in η and in φ.
     key = ((event * 2 + forward) * 4096 + cell_eta + 2048) * 4096 + cell_phi + 2048
     keys, index = np.unique(key, return_inverse=True)
-    sums = np.stack([np.bincount(index, momenta[:, axis], len(keys)) for axis in range(4)], axis=1)
+    sums = _sums(index, momenta, len(keys))
     energy = sums[:, 3]
     direction = sums[:, :3] / np.linalg.norm(sums[:, :3], axis=1, keepdims=True)
     central = np.abs(np.arctanh(direction[:, 2])) < (
         detector.tracker_eta if is_ecal else detector.hcal_edge
     )
     near, far = (
-        (detector.ecal, detector.ecal_forward) if is_ecal else (detector.hcal, detector.hcal_forward)
+        (detector.ecal, detector.ecal_forward)
+        if is_ecal
+        else (detector.hcal, detector.hcal_forward)
     )
     sigma = np.where(central, _resolution(near, energy), _resolution(far, energy))
     measured = _log_normal(energy, sigma, random)
@@ -193,6 +194,14 @@ def _towers(
         np.concatenate([direction[kept] * measured[:, None], measured[:, None]], axis=1),
         np.full(len(measured), PHOTON if is_ecal else 0),
     )
+
+
+def _sums(
+    index: NDArray[np.int64], values: NDArray[np.float64], length: int
+) -> NDArray[np.float64]:
+    """Column sums of the rows with equal index: float64 (length, columns)."""
+    columns = [np.bincount(index, values[:, axis], length) for axis in range(values.shape[1])]
+    return np.stack(columns, axis=1).astype(np.float64, copy=False)
 
 
 def _resolution(

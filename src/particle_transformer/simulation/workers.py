@@ -1,0 +1,102 @@
+"""Chunks on several processes, and their clean end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+from particle_transformer.errors import SampleError
+from particle_transformer.simulation.generate import ChunkTask, generate_chunk
+from particle_transformer.simulation.summary import ChunkSummary, store_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["run_tasks"]
+
+_stop: Any = None  # the pool's stop event, in a worker
+
+
+def run_tasks(
+    next_task: Callable[[], ChunkTask | None],
+    finished: Callable[[ChunkSummary], None],
+    work: Path,
+    workers: int,
+) -> None:
+    """Run chunks until `next_task` gives None and all that run are finished.
+
+    Parameters
+    ----------
+    next_task
+        The next chunk to generate; None while there is nothing more to start.
+    finished
+        Called in this process for each chunk as it comes, in any order.
+    work
+        The folder to leave the chunks in.
+    workers
+        Number of processes; 1 works in this one.
+
+    Raises
+    ------
+    SampleError
+        If a worker process dies.
+    """
+    if workers == 1:
+        while (task := next_task()) is not None:
+            finished(_store(task, work, lambda: False))
+        return
+    # Pythia holds Python's lock while it generates, hence processes; a forked copy of a process
+    # that has threads may hang, hence spawn.
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    running: set[Future[ChunkSummary]] = set()
+    with ProcessPoolExecutor(workers, context, _start_worker, (stop,)) as pool:
+        try:
+            while True:
+                while len(running) < workers and (task := next_task()) is not None:
+                    running.add(pool.submit(_run, task, work))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    finished(future.result())
+        except BrokenProcessPool as error:
+            message = "a simulation process ended unexpectedly (killed, or out of memory?)"
+            raise SampleError(message) from error
+        finally:
+            # However we leave, Ctrl-C included: the workers give up after their current batch.
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(stop: Any) -> None:
+    """Prepare a worker: the parent decides on Ctrl-C, and no worker outlives its parent."""
+    global _stop  # noqa: PLW0603 (the pool gives an initializer no other way to leave something)
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow_parent() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow_parent, daemon=True).start()
+
+
+def _run(task: ChunkTask, work: Path) -> ChunkSummary:
+    return _store(task, work, _stop.is_set)
+
+
+def _store(task: ChunkTask, work: Path, stopped: Callable[[], bool]) -> ChunkSummary:
+    chunk = generate_chunk(task, stopped)
+    if chunk is None:
+        message = f"process {task.process!r}, chunk {task.chunk}: given up"
+        raise SampleError(message)
+    return store_chunk(chunk, task, work)

@@ -1,0 +1,132 @@
+"""Columns to ROOT and Parquet, and chunks to the work folder; every file appears whole or not."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import uproot
+
+from particle_transformer.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "COLLECTIONS",
+    "load_columns",
+    "replacing",
+    "save_columns",
+    "write_parquet",
+    "write_root",
+]
+
+COLLECTIONS = ("Jet", "Electron", "Muon")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, which takes its place when the block ends without error.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    # The suffix stays: writers go by it.
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        message = f"{path} cannot be written: {os.strerror(error.errno) if error.errno else error}"
+        raise OutputError(message) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Write a chunk's columns; the file appears whole or not at all."""
+    with replacing(path) as temporary:
+        np.savez(temporary, **columns)  # type: ignore[arg-type]
+
+
+def load_columns(path: Path) -> dict[str, NDArray[Any]]:
+    """Read what `save_columns` wrote."""
+    with np.load(path) as stored:
+        return dict(stored)
+
+
+def write_parquet(path: Path, columns: Mapping[str, NDArray[Any]], runs: Mapping[str, Any]) -> None:
+    """Write the events, and `runs` as the file's metadata. Equal columns give equal bytes.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    columns
+        By NanoAOD name: one value per event, or one per object where the name begins with a
+        collection's, whose ``n<Collection>`` says how many an event has.
+    runs
+        ``run``, ``genEventCount`` and ``genEventSumw`` over all generated events.
+    """
+    arrays: dict[str, pa.Array] = {}
+    for name, values in columns.items():
+        collection = _collection(name)
+        if collection is None:
+            arrays[name] = pa.array(values)
+        else:
+            offsets = np.concatenate([[0], np.cumsum(columns[f"n{collection}"])]).astype(np.int32)
+            arrays[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    # repr gives the shortest text from which the same number can be read.
+    table = pa.table(arrays).replace_schema_metadata(
+        {name: repr(value) for name, value in runs.items()}
+    )
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_root(path: Path, columns: Mapping[str, NDArray[Any]], runs: Mapping[str, Any]) -> None:
+    """Write the events as the TTree ``Events``, and `runs` as ``Runs``; see `write_parquet`.
+
+    The arrays of a collection share its counter, as in NanoAOD.
+    """
+    branches: dict[str, Any] = {
+        name: values
+        for name, values in columns.items()
+        if _collection(name) is None and name.removeprefix("n") not in COLLECTIONS
+    }
+    for collection in COLLECTIONS:
+        fields = {
+            name.removeprefix(f"{collection}_"): ak.unflatten(values, columns[f"n{collection}"])
+            for name, values in columns.items()
+            if _collection(name) == collection
+        }
+        if fields:
+            branches[collection] = ak.zip(fields)
+    with replacing(path) as temporary, uproot.recreate(temporary) as file:
+        types: dict[str, Any] = {
+            name: values.dtype if isinstance(values, np.ndarray) else values.type
+            for name, values in branches.items()
+        }
+        file.mktree("Events", types, title="Events").extend(branches)
+        run = {
+            "run": np.array([runs["run"]], np.uint32),
+            "genEventCount": np.array([runs["genEventCount"]], np.int64),
+            "genEventSumw": np.array([runs["genEventSumw"]], np.float64),
+        }
+        file.mktree("Runs", {name: values.dtype for name, values in run.items()}).extend(run)
+
+
+def _collection(name: str) -> str | None:
+    """The collection that a column belongs to."""
+    prefix, separator, _ = name.partition("_")
+    return prefix if separator and prefix in COLLECTIONS else None
