@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from particle_transformer.errors import ExpressionError
-from particle_transformer.expressions import FUNCTIONS, parse
+from particle_transformer.expressions import FUNCTIONS, conjuncts, parse
 from particle_transformer.expressions.nodes import (
     Binary,
     Boolean,
@@ -63,6 +63,10 @@ def test_default_as_last_argument_or_keyword() -> None:
 
 def test_blanks_and_line_ends_do_not_matter() -> None:
     assert parse("\n  pt >\n 30\t").tree == parse("pt > 30").tree
+
+
+def test_unary_plus_is_nothing() -> None:
+    assert parse("+x").tree == Name("x")
 
 
 def test_true_and_false_are_constants() -> None:
@@ -174,6 +178,23 @@ def test_deepest_allowed() -> None:
     depth = MAX_DEPTH - 1
     assert parse("abs(" * depth + "x" + ")" * depth).names == ("x",)
     assert parse("+".join("x" * MAX_DEPTH)).names == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("pt > 3", ("pt > 3",)),
+        ("a or b and c", ("a or b and c",)),
+        ("a > 1 and\n b < 2 and not c", ("a > 1", "b < 2", "not c")),
+        ("η > 0 and (c and d) and log((y))", ("η > 0", "c and d", "log((y))")),
+        ("a > 1 and (b or c)", ("a > 1", "b or c")),
+    ],
+)
+def test_conjuncts_together_are_the_selection(text: str, parts: tuple[str, ...]) -> None:
+    assert conjuncts(text) == parts
+    whole = parse(text).tree
+    operands = whole.operands if isinstance(whole, Boolean) and len(parts) > 1 else (whole,)
+    assert tuple(parse(part).tree for part in parts) == operands
 
 
 FRAGMENTS = [

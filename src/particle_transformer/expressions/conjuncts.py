@@ -21,9 +21,9 @@ def conjuncts(text: str) -> tuple[str, ...]:
         If `text` is not an expression.
     """
     parse_tree(text)
-    source = text.strip()
+    source = " ".join(text.split())
     body = ast.parse(source, mode="eval").body
     if not (isinstance(body, ast.BoolOp) and isinstance(body.op, ast.And)):
         return (source,)
-    # Unparsing keeps the meaning where a part spans lines or has parentheses around it.
+    # Unparsing keeps the meaning where a part has parentheses around it.
     return tuple(ast.get_source_segment(source, part) or ast.unparse(part) for part in body.values)
