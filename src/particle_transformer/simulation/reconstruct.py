@@ -125,7 +125,7 @@ def _draw_tracks(
         )
     )
     efficiency = np.where(pt < detector.track_turn_on, low, np.where(is_muon, muon, high))
-    accepted = (charge != 0) & (pt > detector.track_threshold)
+    accepted: NDArray[np.bool_] = (charge != 0) & (pt > detector.track_threshold)
     accepted &= eta < np.where(is_muon, detector.muon_eta, detector.tracker_eta)
     accepted &= random.random(len(pt)) < efficiency
     return accepted

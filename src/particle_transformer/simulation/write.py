@@ -118,7 +118,7 @@ def write_root(path: Path, columns: Mapping[str, NDArray[Any]], runs: Mapping[st
             for name, values in branches.items()
         }
         file.mktree("Events", types, title="Events").extend(branches)
-        run = {
+        run: dict[str, NDArray[Any]] = {
             "run": np.array([runs["run"]], np.uint32),
             "genEventCount": np.array([runs["genEventCount"]], np.int64),
             "genEventSumw": np.array([runs["genEventSumw"]], np.float64),

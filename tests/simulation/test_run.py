@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pyarrow.parquet as pq
+import pytest
+import uproot
+import yaml
+
+from particle_transformer.errors import OutputError, SampleError
+from particle_transformer.simulation import run, simulate
+
+pytest.importorskip("pythia8mc")
+pytest.importorskip("fastjet")
+
+
+def test_importing_the_package_loads_neither_pythia_nor_fastjet_nor_torch():
+    code = """
+        import sys
+        import particle_transformer.simulation
+        loaded = {"pythia8mc", "fastjet", "torch"} & set(sys.modules)
+        assert not loaded, loaded
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"events": 0}, "events is 0; expected at least 1"),
+        ({"events": 5, "seed": -1}, "seed is -1; expected at least 0"),
+        ({"events": 5, "workers": 0}, "workers is 0; expected at least 1"),
+        ({"events": 5, "chunk_events": 0}, "chunk_events is 0; expected at least 1"),
+        ({"events": 5, "processes": ["ttbar"]}, "unknown process 'ttbar'; nearest: TTbar"),
+    ],
+)
+def test_wrong_arguments_leave_nothing(tmp_path, arguments, message):
+    with pytest.raises(SampleError, match=message):
+        simulate(tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match=r"is not empty \(thesis\.tex\)"):
+        simulate(tmp_path, events=5)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_output_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/out cannot be written: Not a directory"):
+        simulate(tmp_path / "file" / "out", events=5)
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(
+            tmp_path / "a" / "out",
+            events=5,
+            workers=1,
+            processes=["ZToNuNu"],
+            chunk_events=5,
+            progress=interrupt,
+        )
+    assert not (tmp_path / "a" / "out").exists()
+
+
+def test_a_sample_is_complete_and_consistent(tmp_path):
+    out = tmp_path / "out"
+    (out / ".chunks").mkdir(parents=True)  # what a killed run leaves does not stand in the way
+    calls = []
+    path = simulate(
+        out,
+        events=20,
+        seed=3,
+        workers=1,
+        processes=["ZToNuNu"],
+        progress=lambda *call: calls.append(call),
+        chunk_events=40,
+    )
+    assert path == out / "analysis.yaml"
+    assert sorted(entry.name for entry in out.iterdir()) == [
+        "ZToNuNu.parquet",
+        "ZToNuNu.root",
+        "analysis.yaml",
+        "simulation.json",
+    ]
+    assert calls[-1] == ("ZToNuNu", 20, 20)
+    events = pq.read_table(out / "ZToNuNu.parquet").to_pydict()
+    with uproot.open(out / "ZToNuNu.root") as file:
+        runs = file["Runs"].arrays(library="np")
+    described = json.loads((out / "simulation.json").read_text())
+    process = described["processes"]["ZToNuNu"]
+    assert process["kept"] == len(events["event"]) >= 20
+    assert process["generated"] == 40 * process["chunks"] == runs["genEventCount"][0]
+    assert process["sum_of_weights"] == runs["genEventSumw"][0]
+    assert len(set(events["event"])) == len(events["event"])
+    chunk = [(number - 1) // 40 + 1 for number in events["event"]]
+    assert chunk == events["luminosityBlock"]
+    assert min(events["MET_pt"]) > 120
+    assert described["seed"] == 3
+    analysis = yaml.safe_load(path.read_text())
+    section = analysis["processes"]["ZToNuNu"]["cross_section"]
+    assert section == pytest.approx(process["cross_section"], rel=1e-5)
+    assert analysis["processes"]["ZToNuNu"]["class"] == "background"
+
+
+def _columns(path):
+    with uproot.open(path) as file:
+        return {
+            f"{tree}.{name}": array.to_list() if array.ndim > 1 else array.tolist()
+            for tree in ("Events", "Runs")
+            for name, array in ((key, file[tree][key].array()) for key in file[tree].keys())  # noqa: SIM118
+        }
+
+
+@pytest.mark.slow
+def test_any_number_of_workers_gives_the_same_files(tmp_path):
+    for workers in (1, 2):
+        simulate(
+            tmp_path / str(workers),
+            events=50,
+            seed=11,
+            workers=workers,
+            processes=["ttH_HToInv", "WToLNu"],
+            chunk_events=50,
+        )
+    one, two = tmp_path / "1", tmp_path / "2"
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in two.iterdir())
+    for name in names:
+        if name.endswith(".root"):  # a ROOT file states when it was written
+            assert _columns(one / name) == _columns(two / name)
+        else:
+            assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_workers_and_leaves_nothing(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            from pathlib import Path
+            from particle_transformer.simulation import simulate
+
+            if __name__ == "__main__":
+                simulate(
+                    Path(sys.argv[1]),
+                    events=100_000,
+                    workers=2,
+                    chunk_events=100,
+                    progress=lambda *call: print(call, flush=True),
+                )
+            """
+        )
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()  # the workers are at work
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: parent and workers alike
+        begin = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - begin < 30
+    assert errors.count("Traceback") == 1  # the caller's own KeyboardInterrupt, and no worker's
+    assert "KeyboardInterrupt" in errors
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nobody of the group is left
+
+
+def test_the_default_number_of_workers_is_what_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    assert run._available_cores() == 3

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import awkward as ak
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import uproot
+
+from particle_transformer.errors import OutputError
+from particle_transformer.simulation.write import (
+    load_columns,
+    replacing,
+    save_columns,
+    write_parquet,
+    write_root,
+)
+
+COLUMNS = {
+    "run": np.ones(3, np.uint32),
+    "event": np.array([1, 2, 2**63 + 5], np.uint64),
+    "MET_pt": np.array([120.5, 3e5, 130.25], np.float32),
+    "nJet": np.array([2, 0, 1], np.int32),
+    "Jet_pt": np.array([50.5, 40, 30], np.float32),
+    "Jet_hadronFlavour": np.array([5, 0, 4], np.int32),
+    "nMuon": np.zeros(3, np.int32),
+    "Muon_pt": np.zeros(0, np.float32),
+}
+RUNS = {"run": 1, "genEventCount": 10, "genEventSumw": 10.000000000000002}
+
+
+def test_root_and_parquet_hold_the_same_events(tmp_path):
+    write_root(tmp_path / "a.root", COLUMNS, RUNS)
+    write_parquet(tmp_path / "a.parquet", COLUMNS, RUNS)
+    table = pq.read_table(tmp_path / "a.parquet")
+    with uproot.open(tmp_path / "a.root") as file:
+        events = file["Events"].arrays()
+        runs = file["Runs"].arrays(library="np")
+    assert set(events.fields) == set(table.column_names) == set(COLUMNS)
+    for name in COLUMNS:
+        assert events[name].to_list() == table.column(name).to_pylist()
+    assert events.Jet_pt.to_list() == [[50.5, 40], [], [30]]
+    assert events.event.to_list() == [1, 2, 2**63 + 5]
+    assert ak.type(events.Jet_hadronFlavour).content.content.primitive == "int32"
+    assert runs["genEventSumw"].tolist() == [10.000000000000002]
+    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    assert {name: type(RUNS[name])(value) for name, value in metadata.items()} == RUNS
+
+
+def test_equal_columns_give_equal_parquet_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_parquet(tmp_path / f"{name}.parquet", COLUMNS, RUNS)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_chunks_round_trip(tmp_path):
+    save_columns(tmp_path / "chunk.npz", COLUMNS)
+    loaded = load_columns(tmp_path / "chunk.npz")
+    assert list(loaded) == list(COLUMNS)
+    for name, values in COLUMNS.items():
+        assert loaded[name].dtype == values.dtype
+        assert loaded[name].tobytes() == values.tobytes()
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    path = tmp_path / "out.txt"
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"out\.txt cannot be written: No space left on device"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.txt"]
+    assert path.read_text() == "old"
