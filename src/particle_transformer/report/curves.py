@@ -86,7 +86,7 @@ def roc_plot(events: ScoredEvents, band: RocBand, metrics: Mapping[str, Any]) ->
 
 def auc_by_fold(metrics: Mapping[str, Any]) -> Figure:
     """AUC of each fold with its error, and that of all events as a band."""
-    figure = new_figure(5.2, 4.6)
+    figure = new_figure(height=5.0)
     axes: Axes = figure.add_subplot()
     total = metrics["auc"]
     if total["value"] is not None:

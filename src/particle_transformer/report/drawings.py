@@ -18,6 +18,7 @@ from particle_transformer.report.score_plots import (
     score_stack,
 )
 from particle_transformer.report.style import styled
+from particle_transformer.report.yield_plot import yield_plot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ class Drawing:
     caption: str
     alternative: str
     wide: bool
+    inches: float
     svg: bytes
     pdf: bytes
 
@@ -73,8 +75,11 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
         svg, pdf = io.BytesIO(), io.BytesIO()
         # No date inside, so that equal content gives equal files.
         figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.set_layout_engine("none")  # the layout found for the first holds for the second
         figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-        found[name] = Drawing(name, caption, alternative, wide, svg.getvalue(), pdf.getvalue())
+        found[name] = Drawing(
+            name, caption, alternative, wide, figure.get_figwidth(), svg.getvalue(), pdf.getvalue()
+        )
 
     with styled():
         if len(events):
@@ -138,12 +143,22 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
                 lambda: reliability_plot(table),
                 "Reliability diagram",
             )
+        if len(events):
+            add(
+                "yields",
+                "Expected events at the stated luminosity, all of them and those behind the score "
+                "cut of the counting experiment, with the statistical error of the simulation "
+                "(often smaller than the marker). A process whose sum of weights is not positive "
+                "cannot be shown on the logarithmic scale.",
+                lambda: yield_plot(events, content.metrics, content.luminosity),
+                "Yields per process",
+            )
         if content.features and len(events):
             features = {name: column[members] for name, column in content.features.items()}
             add(
                 "features",
-                "Event features of signal (line) and all backgrounds (filled), normalised; the "
-                "outermost bins also hold the half per cent of events beyond them on either side.",
+                "Event features of signal (line) and all backgrounds (filled), as fractions "
+                "of all events; the axes span the central 99 % of the simulated events.",
                 lambda: feature_shapes(events, features),
                 "Event features",
                 wide=True,

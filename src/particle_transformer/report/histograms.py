@@ -15,12 +15,12 @@ __all__ = ["feature_edges", "filled", "shape"]
 def filled(
     values: NDArray[np.float64], weight: NDArray[np.float64], edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum of weights per bin, and its statistical error √Σw².
+    """Sum of weights per bin, and its statistical error √Σw²; as numpy.histogram bins.
 
     Parameters
     ----------
     values, weight
-        float64 (events,). Values beyond the edges are counted in the first and last bin.
+        float64 (events,). Values beyond the edges are not counted.
     edges
         float64 (bins + 1,), rising.
 
@@ -28,16 +28,15 @@ def filled(
     -------
     contents, errors : float64 (bins,)
     """
-    inside = np.clip(values, edges[0], edges[-1])
-    contents = np.histogram(inside, edges, weights=weight)[0]
-    squares = np.histogram(inside, edges, weights=weight**2)[0]
+    contents = np.histogram(values, edges, weights=weight)[0]
+    squares = np.histogram(values, edges, weights=weight**2)[0]
     return contents, np.sqrt(squares)
 
 
 def shape(
     values: NDArray[np.float64], weight: NDArray[np.float64], edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """`filled`, as fractions of the total weight; NaN where that is not positive."""
+    """`filled`, as fractions of the weight of all events; NaN where that is not positive."""
     contents, errors = filled(values, weight, edges)
     total = np.sum(weight)
     if total <= 0:

@@ -62,9 +62,15 @@ def count(value: float) -> str:
 
 
 def figure_text(figure: Mapping[str, Any]) -> str:
-    """Text of a figure of ``metrics.json``: ``value ± error``, or ``undefined``."""
+    """Text of a figure of ``metrics.json``: ``value ± error``, or ``undefined``.
+
+    A figure whose error is undefined, because some bootstrap replicas do not define it, is known
+    to a digit or two at best: ``110 ± ?``.
+    """
     if figure["value"] is None:
         return "undefined"
+    if figure["error"] is None and figure["reason"]:
+        return f"{with_error(figure['value'], None, digits=2)} ± ?"
     return with_error(figure["value"], figure["error"])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from particle_transformer.errors import OutputError, require
 from particle_transformer.report import tables
+from particle_transformer.report.numbers import count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +49,11 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
     require("mplhep", "report")
     from particle_transformer.report.drawings import draw  # noqa: PLC0415
 
+    plots = path.parent / "plots"
+    try:
+        plots.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(_unwritable(path, error)) from error
     members = np.ones(len(content.test), dtype=bool)
     if content.signal_regions is not None:
         members = content.test.in_any(content.signal_regions)
@@ -66,20 +72,22 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
         regions=tables.region_rows(content.metrics),
         cutflow=tables.cutflow_table(content.cutflow),
         drawings=drawings,
+        events=count(content.metrics["events"]),
         folds=len(content.metrics["folds"]),
         provenance=dict(content.provenance),
         settings=dict(content.settings),
     )
-    plots = path.parent / "plots"
     try:
-        plots.mkdir(parents=True, exist_ok=True)
         for drawing in drawings.values():
             _replace(plots / f"{drawing.name}.pdf", drawing.pdf)
         _replace(path, page.encode())
     except OSError as error:
-        message = f"{path}: the report cannot be written ({error.strerror or error})"
-        raise OutputError(message) from error
+        raise OutputError(_unwritable(path, error)) from error
     return path
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return f"{path}: the report cannot be written ({error.strerror or error})"
 
 
 def _replace(path: Path, content: bytes) -> None:

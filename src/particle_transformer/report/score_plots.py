@@ -96,7 +96,7 @@ def score_stack(events: ScoredEvents, luminosity: str) -> Figure:
         _error_bars(axes, contents, signal_error, SCORE_EDGES, SIGNAL_COLOUR)
         tops.append(contents + signal_error)
     axes.set_xlim(0, 1)
-    _logarithmic(axes, np.concatenate([*tops, total]))
+    _logarithmic(axes, np.concatenate([*tops, total]), len(events.processes) + 1)
     axes.set_xlabel(_SCORE_LABEL)
     axes.set_ylabel(f"Events / {SCORE_EDGES[1] - SCORE_EDGES[0]:g}")
     axes.legend(handles=[*signals, *handles[::-1], band], ncols=2, loc="upper center")
@@ -106,7 +106,7 @@ def score_stack(events: ScoredEvents, luminosity: str) -> Figure:
 
 def score_shapes(events: ScoredEvents) -> Figure:
     """Normalised score distributions of every process with statistical errors."""
-    figure = new_figure()
+    figure = new_figure(height=5.0)
     axes: Axes = figure.add_subplot()
     appearance = looks(events)
     highest = 0.0
@@ -127,7 +127,7 @@ def score_shapes(events: ScoredEvents) -> Figure:
         _error_bars(axes, contents, errors, SCORE_EDGES, look.colour, look.marker)
         highest = max(highest, float(np.max(contents + errors)))
     axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.35 * highest or 1.0)
+    axes.set_ylim(0, highest / (1 - _legend_share(len(events.processes))) or 1.0)
     axes.set_xlabel(_SCORE_LABEL)
     axes.set_ylabel(f"Fraction of weighted events / {SCORE_EDGES[1] - SCORE_EDGES[0]:g}")
     axes.legend(ncols=2, loc="upper center")
@@ -145,9 +145,9 @@ def feature_shapes(events: ScoredEvents, features: Mapping[str, NDArray[Any]]) -
     features
         By label: float (events,); NaN where an event has none.
     """
-    columns = min(3, len(features))
+    columns = 2 if len(features) in {2, 4} else min(3, len(features))
     rows = math.ceil(len(features) / columns)
-    figure = new_figure(3.6 * columns, 2.9 * rows + 0.3)
+    figure = new_figure(10.8 if columns > 1 else 5.4, 2.9 * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, (name, raw) in zip(grid.flat, features.items(), strict=False):
         column = np.asarray(raw, dtype=np.float64)
@@ -180,7 +180,7 @@ def feature_shapes(events: ScoredEvents, features: Mapping[str, NDArray[Any]]) -
 
 def reliability_plot(table: Reliability) -> Figure:
     """Observed signal fraction against the mean score, under a balanced prior."""
-    figure = new_figure(5.2, 4.6)
+    figure = new_figure(height=5.0)
     axes: Axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="#55555a", linestyle="--", linewidth=1.2, label="Calibrated")
     axes.errorbar(
@@ -211,7 +211,12 @@ def _error_bars(
     )  # fmt: skip
 
 
-def _logarithmic(axes: Axes, contents: NDArray[np.float64]) -> None:
+def _legend_share(entries: int) -> float:
+    """Share of the axes' height that a legend of two columns takes."""
+    return 0.06 + 0.062 * math.ceil(entries / 2)
+
+
+def _logarithmic(axes: Axes, contents: NDArray[np.float64], entries: int) -> None:
     """Log scale from below the smallest positive bin to room for the legend above the highest."""
     positive = contents[contents > 0]
     if positive.size == 0:
@@ -219,5 +224,5 @@ def _logarithmic(axes: Axes, contents: NDArray[np.float64]) -> None:
     highest = float(positive.max())
     lowest = max(0.5 * float(positive.min()), 1e-5 * highest)
     axes.set_yscale("log")
-    # The legend takes the upper 30 % of the axes, whatever the range of the contents.
-    axes.set_ylim(lowest, highest * (1.6 * highest / lowest) ** 0.45)
+    share = _legend_share(entries)
+    axes.set_ylim(lowest, highest * (highest / lowest) ** (share / (1 - share)))

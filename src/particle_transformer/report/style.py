@@ -23,7 +23,7 @@ __all__ = ["SIGNAL_COLOUR", "Look", "escaped", "looks", "new_figure", "stamp", "
 
 SIGNAL_COLOUR = "#e42536"
 
-_COLOURS = ("#5790fc", "#f89c20", "#9c9ca1", "#7a21dd", "#86c8dd", "#b9ac70", "#a96b59")
+_COLOURS = ("#5790fc", "#f89c20", "#717581", "#7a21dd", "#86c8dd", "#b9ac70", "#a96b59")
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "++++", "----")
 _LINES: tuple[Any, ...] = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
 _MARKERS = ("s", "^", "v", "D", "P", "X", "<")
