@@ -26,7 +26,7 @@ def summary(process, chunk, kept, tried=100, section=1.0, error=0.1):
 def test_the_sample_does_not_depend_on_workers_or_order(kept, events, workers, choices):
     kept = [*kept, *([10] * 10)]
     plan = Plan([PROCESSES["TTbar"]], events, 10, 1)
-    running = []
+    running: list[int] = []
     while True:
         while len(running) < workers and (task := plan.next_task()) is not None:
             running.append(task.chunk)

@@ -26,9 +26,7 @@ def test_processes_keep_their_order_whatever_was_asked():
 
 
 def test_every_chunk_has_its_own_seeds():
-    seeds = {
-        key: chunk_seeds(*key) for key in itertools.product((0, 1, 2), PROCESSES, range(50))
-    }
+    seeds = {key: chunk_seeds(*key) for key in itertools.product((0, 1, 2), PROCESSES, range(50))}
     pythia = [pythia for pythia, _ in seeds.values()]
     assert len(set(pythia)) == len(pythia)
     assert all(1 <= seed <= 900_000_000 for seed in pythia)

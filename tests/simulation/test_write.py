@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +17,10 @@ from particle_transformer.simulation.write import (
     write_root,
 )
 
-COLUMNS = {
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+COLUMNS: dict[str, NDArray[Any]] = {
     "run": np.ones(3, np.uint32),
     "event": np.array([1, 2, 2**63 + 5], np.uint64),
     "MET_pt": np.array([120.5, 3e5, 130.25], np.float32),

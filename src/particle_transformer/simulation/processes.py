@@ -36,6 +36,14 @@ class GeneratorFilter:
     of the hard process, with any τ lepton and any muon beyond the tracker counted as seen or
     unseen, whichever gives more.
 
+    Multi-parton interactions take four fifths of the time of an event, so that a vetoed event costs
+    a tenth of a complete one. What the filter loses, though it would have passed the skim, are
+    events whose missing momentum comes from the detector, from decays of b and c hadrons, or from
+    radiation below `scale`. Measured without the filter: of the events with MET > 120 GeV 2.3 % for
+    tt̄, 1.2 % for tt̄H, 0.7 % for W and 0.6 % for Z (at 120 – 130 GeV 7, 5, 2 and 2 %); with
+    MET > 150 GeV less than 0.3 % for each. For W and Z the settings also ask for a parton-level pt
+    above 60 GeV; events below 65 GeV make 0.2 % of those with MET > 120 GeV.
+
     Attributes
     ----------
     hard_pt
