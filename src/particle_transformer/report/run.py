@@ -1,0 +1,114 @@
+"""Evaluate a run and write its report."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from particle_transformer.artefact.run_folder import RunFolder, open_run
+from particle_transformer.errors import require
+from particle_transformer.inference.evaluate import evaluate_run
+from particle_transformer.report.content import ReportContent
+from particle_transformer.report.page import write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from particle_transformer.data import Manifest
+    from particle_transformer.inference.out_of_fold import ScoredRun
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    path: Path, *, progress: Callable[[str, int, int], None] | None = None
+) -> tuple[dict[str, Any], Path]:
+    """Score a run's events, compute its figures of merit and write the report.
+
+    Parameters
+    ----------
+    path
+        A run directory.
+    progress
+        Called with (what is being done, steps done, steps in all).
+
+    Returns
+    -------
+    metrics, report
+        The content of ``evaluation/metrics.json``, and the path of ``report/index.html``.
+
+    Raises
+    ------
+    AOTError
+        If the run is damaged, cannot be written to, or the extra ``report`` is missing.
+    """
+    run = open_run(path)
+    for module in ("jinja2", "matplotlib", "mplhep"):
+        require(module, "report")  # before the work, not after it
+    metrics, scored = evaluate_run(run, progress=progress)
+    report = write_report(run.report / "index.html", content=_content(run, metrics, scored))
+    return metrics, report
+
+
+def _content(run: RunFolder, metrics: dict[str, Any], scored: ScoredRun) -> ReportContent:
+    record = run.read_record()
+    manifest = scored.store.manifest
+    analysis = scored.analysis
+    training = analysis.training
+    model = analysis.model
+    parts = [*(f"{name}: {', '.join(texts)}" for name, texts in manifest.objects.items())]
+    return ReportContent(
+        title=analysis.name,
+        metrics=metrics,
+        test=scored.test,
+        luminosity=_luminosity(manifest),
+        signal_regions=[
+            name for name, region in analysis.regions.items() if region.role == "signal"
+        ],
+        cutflow=manifest.cutflow,
+        history={network["fold"]: network["history"] for network in record["networks"]},
+        features=dict(zip(manifest.event, scored.events.event.T, strict=True)),
+        settings={
+            "object features": "; ".join(parts),
+            "event features": ", ".join(manifest.event) or "none",
+            "widths": f"{model.embed_dims}, {model.linear_dims1}, {model.linear_dims2}",
+            "attention and class blocks": f"{model.num_att_blocks} and {model.num_class_blocks}",
+            "heads": model.num_heads,
+            "pairwise bias": "yes" if model.pair_bias else "no",
+            "folds": training.folds,
+            "epochs at most": training.epochs,
+            "batch size": training.batch_size,
+            "learning rate": training.learning_rate,
+            "balance of training weights": training.balance,
+            "negative weights in training": training.negative_weights,
+            "seed": training.seed,
+        },
+        provenance={
+            **record["versions"],
+            "store fingerprint": manifest.fingerprint[:16],
+            "input files": len(manifest.inputs),
+            "training time": f"{sum(network['seconds'] for network in record['networks']):.0f} s",
+            "evaluated": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        },
+        notes=_notes(manifest),
+    )
+
+
+def _luminosity(manifest: Manifest) -> str:
+    known = [value for value in manifest.luminosity.values() if value is not None]
+    return f"{sum(known):g} fb⁻¹" if known else "yields as weighted in the files"
+
+
+def _notes(manifest: Manifest) -> list[str]:
+    notes = []
+    truncated = sum(sum(counts.values()) for counts in manifest.truncated.values())
+    if truncated:
+        notes.append(
+            f"{truncated} objects beyond the cap of their collection were not shown to the "
+            f"network; sums such as HT include them."
+        )
+    dropped = sum(sum(counts.values()) for counts in manifest.non_finite.values())
+    if dropped:
+        notes.append(f"{dropped} events with NaN or infinity in a feature were dropped.")
+    return notes
