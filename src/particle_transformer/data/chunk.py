@@ -14,6 +14,7 @@ from particle_transformer.data.cutflow import Cutflow
 from particle_transformer.data.identity import content_identity, numbered_identity
 from particle_transformer.data.names import Branch, Names
 from particle_transformer.data.scope import Scope
+from particle_transformer.errors import AnalysisFileError
 from particle_transformer.events import Events, Ragged
 from particle_transformer.expressions import conjuncts
 
@@ -120,11 +121,25 @@ class ChunkReader:
         return (ready,) if ready is not None else tuple(self._analysis.weights.values())
 
     def _identity_branches(self, names: Sequence[str]) -> tuple[str, ...]:
-        meanings = [self._names.resolve(name, None) for name in names]
-        return tuple(meaning.name for meaning in meanings if isinstance(meaning, Branch))
+        branches = []
+        for name in names:
+            meaning = self._names.resolve(name, None)
+            if not isinstance(meaning, Branch):
+                message = (
+                    f"source.identity: {name!r} is defined in the analysis file; the identity "
+                    f"must be branches of the files, call the definition something else"
+                )
+                raise AnalysisFileError(message)
+            branches.append(meaning.name)
+        return tuple(branches)
 
     def read(self, start: int, stop: int) -> Chunk:
         """Read, select and evaluate the entries start <= i < stop."""
+        # Overflow and NaN are counted below, by feature; numpy need not warn of them as well.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._chunk(start, stop)
+
+    def _chunk(self, start: int, stop: int) -> Chunk:
         columns = self._reader.read(self._needed, start, stop)
         scope = Scope(self._names, columns, self._branches, start, stop - start)
         weight, generator = self._weights(scope, stop - start)
@@ -186,19 +201,25 @@ class ChunkReader:
     def _regions(
         self, scope: Scope, cutflow: Cutflow, weight: NDArray[np.float64]
     ) -> dict[str, NDArray[np.bool_]]:
+        blind = [
+            name
+            for name, region in self._analysis.regions.items()
+            if region.blind and self._is_data and not self._unblind
+        ]
+        # A blinded event is in no region and no row of the cutflow: its count is the secret.
+        visible = np.ones(len(weight), dtype=np.bool_)
+        for name in blind:
+            visible &= ~scope.passing(self._analysis.regions[name].select)
         regions: dict[str, NDArray[np.bool_]] = {}
-        blinded = np.zeros(len(weight), dtype=np.bool_)
         for name, region in self._analysis.regions.items():
-            passing = np.ones(len(weight), dtype=np.bool_)
-            for cut in conjuncts(region.select):
+            if name in blind:
+                regions[name] = np.zeros(len(weight), dtype=np.bool_)
+                continue
+            passing = visible
+            for cut in dict.fromkeys(conjuncts(region.select)):
                 passing = passing & scope.passing(cut)
                 cutflow.add(f"{name}: {'all' if cut == 'True' else cut}", passing, weight)
             regions[name] = passing
-            if region.blind and self._is_data and not self._unblind:
-                blinded |= passing
-        if blinded.any():
-            cutflow.add("blinded", blinded, weight)
-            regions = {name: flags & ~blinded for name, flags in regions.items()}
         return regions
 
     def _collection(

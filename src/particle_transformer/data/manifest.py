@@ -121,6 +121,10 @@ def read_manifest(store: Path) -> Manifest:
     if found != FORMAT_VERSION:
         message = f"{path}: store format {found}, expected {FORMAT_VERSION}; prepare the store anew"
         raise InputFileError(message)
-    content["inputs"] = [InputRecord(**record) for record in content["inputs"]]
-    content["cutflow"] = [CutflowRow(**row) for row in content["cutflow"]]
-    return Manifest(**content)
+    try:
+        content["inputs"] = [InputRecord(**record) for record in content["inputs"]]
+        content["cutflow"] = [CutflowRow(**row) for row in content["cutflow"]]
+        return Manifest(**content)
+    except (KeyError, TypeError) as error:
+        message = f"{path}: a key is missing or unknown ({error}); prepare the store anew"
+        raise InputFileError(message) from error

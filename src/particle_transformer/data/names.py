@@ -1,9 +1,11 @@
 """What the names in an analysis file's expressions mean in one input file.
 
-Within a collection a bare name is one of its fields: one that the analysis file defines under
-``fields``, else the branch ``<collection>_<name>``, else the branch ``<name>``. Everywhere a name
-may be a quantity of ``event.define``, a collection (for ``count``), a collection's field
-(``jets.pt``: the selected objects) or a branch with one number per event.
+Within a collection a bare name is first one of its fields: one that the analysis file defines
+under ``fields``, else the branch ``<collection>_<name>``. Otherwise, and everywhere else, it is a
+quantity of ``event.define``, else (in a collection without a prefix, or for a number per event) the
+branch ``<name>``, or a collection (for ``count``); a dotted name that is not defined is a
+collection's field (``jets.pt``: the selected objects). In the definition of a field or quantity its
+own name means the branch.
 """
 
 from __future__ import annotations
@@ -78,28 +80,31 @@ class Names:
     def resolve(self, name: str, collection: str | None, *, defining: str | None = None) -> Meaning:
         """Meaning of `name` in an expression of `collection` (None: of the event).
 
-        `defining` is the field whose own definition the expression is: there the name means the
-        branch.
+        `defining` is the field (or, with `collection` None, the quantity) whose own definition the
+        expression is: there the name means the branch.
 
         Raises
         ------
         InputFileError
             If the file has nothing of that name; the nearest existing names are given.
         """
-        if name in self.analysis.event.define:
-            return Definition(name)
         head, dot, field = name.partition(".")
-        if dot:
-            if head not in self.analysis.objects:
-                raise self._unknown(name, collection)
-            self._field_branch(head, field, name)
-            return Field(head, field)
-        if collection is not None:
+        if collection is not None and not dot:
             if name in self.analysis.objects[collection].fields and name != defining:
                 return Field(collection, name)
-            branch = self._branch_of(collection, name)
-            if branch is not None:
-                return Branch(branch)
+            prefixed = self._prefixed(collection, name)
+            if prefixed in self._available:
+                return Branch(prefixed)
+        if name in self.analysis.event.define and (collection is not None or name != defining):
+            return Definition(name)
+        if dot:
+            if head not in self.analysis.objects:
+                raise self._unknown(name, None)
+            if not self._has_field(head, field):
+                raise self._unknown(field, head)
+            return Field(head, field)
+        if collection is not None and self._aliases.get(name, name) in self._available:
+            return Branch(self._aliases.get(name, name))
         if name in self.analysis.objects:
             return Whole(name)
         branch = self._aliases.get(name, name)
@@ -138,7 +143,8 @@ class Names:
                     case Branch(branch):
                         found.setdefault(collection, {})[branch] = None
                     case Definition(definition):
-                        pending.append((self.analysis.event.define[definition], None, None))
+                        text_of = self.analysis.event.define[definition]
+                        pending.append((text_of, None, definition))
                     case Field(owner, field):
                         definition_of_field = self.analysis.objects[owner].fields.get(field)
                         if definition_of_field is None:
@@ -157,32 +163,33 @@ class Names:
         texts.append(settings.features[0])
         return [(text, collection, None) for text in texts]
 
-    def _branch_of(self, collection: str, name: str) -> str | None:
+    def _prefixed(self, collection: str, name: str) -> str:
         prefix = self.analysis.objects[collection].collection
         aliased = self._aliases.get(name, name)
-        if prefix is not None and f"{prefix}_{aliased}" in self._available:
-            return f"{prefix}_{aliased}"
-        return aliased if aliased in self._available else None
+        return aliased if prefix is None else f"{prefix}_{aliased}"
 
-    def _field_branch(self, collection: str, field: str, name: str) -> None:
-        fields = self.analysis.objects[collection].fields
-        if field not in fields and self._branch_of(collection, field) is None:
-            raise self._unknown(name, collection)
+    def _has_field(self, collection: str, field: str) -> bool:
+        return (
+            field in self.analysis.objects[collection].fields
+            or self._prefixed(collection, field) in self._available
+            or self._aliases.get(field, field) in self._available
+        )
 
     def _unknown(self, name: str, collection: str | None) -> InputFileError:
-        known = [*self.analysis.event.define, *self.analysis.objects, *self._available]
-        wanted = name
+        known = {*self.analysis.event.define, *self.analysis.objects, *self._available}
+        branch = self._aliases.get(name, name)
+        what = f"{name!r}"
         if collection is not None:
-            settings = self.analysis.objects[collection]
-            known.extend(settings.fields)
-            if settings.collection is not None:
-                prefix = f"{settings.collection}_"
-                wanted = prefix + name.rpartition(".")[2]
-                if any(branch.startswith(prefix) for branch in self._available):
-                    known = [branch for branch in known if branch.startswith(prefix)]
-        what = f"field {name!r} of {collection}" if collection is not None else f"{name!r}"
-        missing = "" if wanted == name else f" (branch {wanted!r})"
+            branch = self._prefixed(collection, name)
+            what = f"field {name!r} of {collection}"
+            known.update(self.analysis.objects[collection].fields)
+            # A field is looked for among the fields first, by the names that expressions use.
+            prefix = f"{self.analysis.objects[collection].collection}_"
+            known.update(
+                found.removeprefix(prefix) for found in self._available if found.startswith(prefix)
+            )
+        missing = "" if branch == name else f" (branch {branch!r})"
         return InputFileError(
             f"{self.path}: {what}{missing} is neither in the file nor defined in the analysis "
-            f"file; {nearest(wanted, known)}"
+            f"file; {nearest(self._aliases.get(name, name), known)}"
         )

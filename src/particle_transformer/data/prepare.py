@@ -23,11 +23,10 @@ from particle_transformer.data.manifest import (
     CutflowRow,
     InputRecord,
     Manifest,
-    read_manifest,
 )
 from particle_transformer.data.normalisation import generated_sum, normalisation
 from particle_transformer.data.readers import open_reader
-from particle_transformer.data.store import write_shard
+from particle_transformer.data.store import SHARDS, Store, write_shard
 from particle_transformer.errors import InputFileError, OutputError, SampleError
 
 if TYPE_CHECKING:
@@ -88,10 +87,11 @@ def prepare(
     try:
         if partial.exists():
             shutil.rmtree(partial)
-        (partial / "shards").mkdir(parents=True)
-        manifest = _Preparation(analysis, files, partial, unblind, progress).run(fingerprint)
-        (partial / NAME).write_text(manifest.to_json())
-        _replace(partial, out)
+        new = partial / "new"
+        (new / SHARDS).mkdir(parents=True)
+        manifest = _Preparation(analysis, files, new, unblind, progress).run(fingerprint)
+        (new / NAME).write_text(manifest.to_json())
+        _replace(new, out)
     except OSError as error:
         message = f"{out}: cannot be written ({error.strerror or error})"
         raise OutputError(message) from error
@@ -140,25 +140,31 @@ def _is_up_to_date(out: Path, fingerprint: str) -> bool:
         raise OutputError(message)
     if not any(out.iterdir()):
         return False
-    if not (out / NAME).exists():
-        message = f"{out}: exists and is not a prepared store (no {NAME}); give --out another place"
+    # Only a folder with exactly a store's content is replaced: nobody else's file is deleted.
+    content = {path.name for path in out.iterdir()}
+    if content != {NAME, SHARDS}:
+        other = sorted(content - {NAME, SHARDS})
+        found = f"it holds {other[0]}" if other else f"no {NAME}"
+        message = f"{out}: exists and is not a prepared store ({found}); give --out another place"
         raise OutputError(message)
     try:
-        manifest = read_manifest(out)
+        manifest = Store(out).manifest
     except InputFileError:
         return False  # of another version or damaged: ours to replace
-    return manifest.complete and manifest.fingerprint == fingerprint
+    return manifest.fingerprint == fingerprint
 
 
-def _replace(partial: Path, out: Path) -> None:
-    if not out.exists():
-        partial.replace(out)
-        return
-    old = out.with_name(out.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    out.replace(old)
-    partial.replace(out)
-    shutil.rmtree(old)
+def _replace(new: Path, out: Path) -> None:
+    """Put the folder `new` in the place of `out`, which stays if that fails."""
+    old = new.with_name("old")
+    try:
+        if out.exists():
+            out.replace(old)
+        new.replace(out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            old.replace(out)
+        raise
 
 
 class _Preparation:
@@ -271,7 +277,7 @@ class _Preparation:
         self._non_finite[file.process].update(chunk.non_finite)
         if len(chunk.events):
             name = f"{len(self._shards):05d}.arrow"
-            write_shard(self._folder / "shards" / name, chunk.events, file=index, entry=chunk.entry)
+            write_shard(self._folder / SHARDS / name, chunk.events, file=index, entry=chunk.entry)
             self._shards.append({"name": name, "events": len(chunk.events)})
 
     def _check_process(self, process: str) -> None:
@@ -290,9 +296,13 @@ class _Preparation:
             regions = ", ".join(
                 f"{name} ({region.select})" for name, region in self._analysis.regions.items()
             )
+            blind = any(region.blind for region in self._analysis.regions.values())
+            blinded = ""
+            if blind and self._is_data(process) and not self._unblind:
+                blinded = " without those in blind regions (--unblind reads them)"
             message = (
                 f"process {process}: none of its {entries} events is left after the selections "
-                f"of {regions}; loosen them or take the process out"
+                f"of {regions}{blinded}; loosen them or take the process out"
             )
             raise SampleError(message)
 

@@ -80,8 +80,8 @@ class Scope:
 
     # -- values of names -----------------------------------------------------------------------
 
-    def _event_value(self, name: str) -> Value:
-        match self._names.resolve(name, None):
+    def _event_value(self, name: str, defining: str | None = None) -> Value:
+        match self._names.resolve(name, None, defining=defining):
             case Branch(branch):
                 return self._flat(branch)
             case Definition(definition):
@@ -140,7 +140,12 @@ class Scope:
     def _definition(self, name: str) -> Value:
         if name not in self._definitions:
             text = self._analysis.event.define[name]
-            values = self._guarded(f"event.define.{name}", lambda: self.event(text))
+            values = self._guarded(
+                f"event.define.{name}",
+                lambda: evaluate_events(
+                    parse(text), lambda used: self._event_value(used, name), self._events
+                ),
+            )
             self._definitions[name] = Value(values)
         return self._definitions[name]
 
@@ -246,8 +251,11 @@ def _is_identity(rows: NDArray[np.int64]) -> bool:
 
 
 def _is_sorted(keys: NDArray[Any], offsets: NDArray[np.int64]) -> bool:
-    """Whether keys already fall within every event; files are usually written that way."""
-    rising = keys[1:] > keys[:-1]
+    """Whether keys already fall within every event; files are usually written that way.
+
+    NaN counts as unsorted: it always goes last, whatever else is in the chunk.
+    """
+    rising = ~(keys[1:] <= keys[:-1])
     inner = np.ones(len(rising), dtype=np.bool_)
     borders = offsets[1:-1]
     borders = borders[(borders > 0) & (borders < len(keys))]

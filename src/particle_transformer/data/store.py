@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Store", "write_shard"]
+__all__ = ["SHARDS", "Store", "write_shard"]
+
+SHARDS = "shards"
+"""Folder of the Arrow files in a store."""
 
 
 def write_shard(path: Path, events: Events, *, file: int, entry: NDArray[np.int64]) -> None:
@@ -79,7 +82,8 @@ class Store:
     Raises
     ------
     InputFileError
-        If the folder is no store, is marked incomplete, or a shard is missing or damaged.
+        If the folder is no store, is marked incomplete, or a shard is missing, truncated or
+        unreadable. (Altered bytes inside a shard are not looked for.)
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,6 +92,14 @@ class Store:
         if not self.manifest.complete:
             message = f"{path}: the store is marked incomplete; run aot prepare again to finish it"
             raise InputFileError(message)
+        for shard in self.manifest.shards:
+            found = self._batch(str(shard["name"])).num_rows
+            if found != shard["events"]:
+                message = (
+                    f"{path}/{SHARDS}/{shard['name']}: holds {found} events, expected "
+                    f"{shard['events']}; prepare the store anew"
+                )
+                raise InputFileError(message)
 
     def events(self) -> Events:
         """All events with their physics weights, in the order of inputs and entries."""
@@ -119,7 +131,7 @@ class Store:
         return files, entries
 
     def _batch(self, name: str) -> Any:
-        path = self.path / "shards" / name
+        path = self.path / SHARDS / name
         try:
             return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         except (pa.ArrowException, OSError) as error:

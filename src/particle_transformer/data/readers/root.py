@@ -86,15 +86,22 @@ class RootReader:
             if self._file.classnames(cycle=False).get("Runs") != "TTree":
                 return None
             runs = self._file["Runs"]
-            if "genEventSumw" not in runs.keys():  # noqa: SIM118 (a TTree iterates otherwise)
+            # NanoAOD v6 and v7 end these names in an underscore.
+            names = runs.keys()
+            suffix = next((end for end in ("", "_") if f"genEventSumw{end}" in names), None)
+            if suffix is None:
                 return None
-            sums = runs.arrays(["genEventCount", "genEventSumw"], library="np", how=dict)
+            wanted = [f"genEventCount{suffix}", f"genEventSumw{suffix}"]
+            sums = [runs[name].array(library="np") for name in wanted if name in names]
         except Exception as error:
             raise _unreadable(self._path, error) from error
-        return Generated(
-            float(np.sum(sums["genEventCount"], dtype=np.float64)),
-            float(np.sum(sums["genEventSumw"], dtype=np.float64)),
-        )
+        if len(sums) < len(wanted):
+            message = (
+                f"{self._path}: its Runs tree has {wanted[1]} but no {wanted[0]}; expected both"
+            )
+            raise InputFileError(message)
+        count, total = (float(np.sum(found, dtype=np.float64)) for found in sums)
+        return Generated(count, total)
 
     def __enter__(self) -> Self:
         return self
