@@ -16,10 +16,10 @@ from particle_transformer.evaluation import evaluate, reliability, roc_band
 from particle_transformer.report.curves import auc_by_fold, best_epoch, roc_plot, training_curves
 from particle_transformer.report.histograms import feature_edges, filled, shape
 from particle_transformer.report.score_plots import (
-    SCORE_EDGES,
     feature_shapes,
     overlay_factor,
     reliability_plot,
+    score_edges,
     score_shapes,
     score_stack,
 )
@@ -69,7 +69,9 @@ def test_stack_adds_up_to_the_background_and_names_the_factor(events):
     axes = figure.axes[0]
     steps = [patch.get_data() for patch in axes.patches if isinstance(patch, StepPatch)]
     background = ~events.is_signal
-    total = np.histogram(events.score[background], SCORE_EDGES, weights=events.weight[background])
+    total = np.histogram(
+        events.score[background], score_edges(events), weights=events.weight[background]
+    )
     assert any(np.allclose(step[0], total[0]) for step in steps)
     # 35 signal events under 8300 of background: two powers of ten.
     assert "ttH × 100" in labels(figure)

@@ -48,7 +48,7 @@ def roc_plot(events: ScoredEvents, band: RocBand, metrics: Mapping[str, Any]) ->
         grid[shown], 1 / band.background_efficiency[shown], color="black", linewidth=2.0,
         label=f"All backgrounds, AUC {figure_text(metrics['auc'])}",
     )  # fmt: skip
-    tops = [1 / band.background_efficiency[shown]]
+    tops = [(grid[shown], 1 / band.background_efficiency[shown])]
     for index in events.backgrounds:
         members = (events.process == index) | events.is_signal
         curve = roc_curve(events.score[members], events.weight[members], events.is_signal[members])
@@ -56,6 +56,7 @@ def roc_plot(events: ScoredEvents, band: RocBand, metrics: Mapping[str, Any]) ->
             continue
         background = curve.background_at(grid)
         seen = background > 0
+        tops.append((grid[seen], 1 / background[seen]))
         look, name = looks(events)[index], events.processes[index]
         axes.plot(
             grid[seen], 1 / background[seen], color=look.colour, linestyle=look.line,
@@ -73,10 +74,12 @@ def roc_plot(events: ScoredEvents, band: RocBand, metrics: Mapping[str, Any]) ->
     axes.plot(grid, 1 / grid, color="#55555a", linewidth=1, linestyle=(0, (1, 1)), label="Guessing")
     axes.set_yscale("log")
     axes.set_xlim(0, 1)
-    # From 10 % signal efficiency on: below, the rejection is a handful of simulated events.
-    visible = np.concatenate([top[grid[shown] >= 0.1] for top in tops])
-    highest = float(visible.max()) if visible.size else 10.0
-    axes.set_ylim(1, highest * max(30.0, highest**0.35))
+    # All curves stay below the legend where it stands, right of 25 % signal efficiency, and inside
+    # the axes from 10 % on; further left, rejection is a matter of a handful of simulated events.
+    share = min(0.6, 0.07 + 0.052 * (len(tops) + 3))
+    right = max((float(np.max(y[x >= 0.25], initial=10.0)) for x, y in tops), default=10.0)
+    left = max((float(np.max(y[x >= 0.1], initial=10.0)) for x, y in tops), default=10.0)
+    axes.set_ylim(1, max(1.2 * left, right ** (1 / (1 - share))))
     axes.set_xlabel("Signal efficiency")
     axes.set_ylabel("Background rejection 1/(background efficiency)")
     axes.legend(loc="upper right", fontsize=10)

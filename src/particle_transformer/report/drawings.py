@@ -85,7 +85,7 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
         if len(events):
             add(
                 "score",
-                "What one would expect to see: yields at the stated luminosity against the score, "
+                "What one would expect to see: yields at the luminosity stated above the plot against the score, "
                 "backgrounds stacked, the signal overlaid and scaled by the factor in the legend. "
                 "The dark band is the statistical uncertainty of the simulation. "
                 "Bins with negative sums of weights cannot be shown on the logarithmic scale.",
@@ -146,7 +146,7 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
         if len(events):
             add(
                 "yields",
-                "Expected events at the stated luminosity, all of them and those behind the score "
+                "Expected events, all of them and those behind the score "
                 "cut of the counting experiment, with the statistical error of the simulation "
                 "(often smaller than the marker). A process whose sum of weights is not positive "
                 "cannot be shown on the logarithmic scale.",

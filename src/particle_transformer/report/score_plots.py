@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from particle_transformer.errors import require
+from particle_transformer.evaluation import effective_events
 from particle_transformer.report.histograms import feature_edges, filled, shape
 from particle_transformer.report.style import SIGNAL_COLOUR, escaped, looks, new_figure, stamp
 
@@ -19,9 +21,15 @@ if TYPE_CHECKING:
 
     from particle_transformer.evaluation import Reliability, ScoredEvents
 
-__all__ = ["feature_shapes", "overlay_factor", "reliability_plot", "score_shapes", "score_stack"]
+__all__ = [
+    "feature_shapes",
+    "overlay_factor",
+    "reliability_plot",
+    "score_edges",
+    "score_shapes",
+    "score_stack",
+]
 
-SCORE_EDGES = np.linspace(0, 1, 26)
 _SCORE_LABEL = "Network score (probability of signal)"
 
 
@@ -32,23 +40,29 @@ def overlay_factor(signal: float, background: float) -> int:
     return int(10 ** math.floor(math.log10(background / signal)))
 
 
+def score_edges(events: ScoredEvents) -> NDArray[np.float64]:
+    """Bin edges of the score: 25 bins, or 10 where the background would fill them with noise."""
+    few = effective_events(events.weight[~events.is_signal]) < 1000
+    return np.linspace(0, 1, 11 if few else 26)
+
+
 def score_stack(events: ScoredEvents, luminosity: str) -> Figure:
     """Expected yields against the score: stacked backgrounds, signal overlaid, log scale."""
     figure = new_figure(height=5.0)
     axes: Axes = figure.add_subplot()
-    appearance = looks(events)
+    appearance, edges = looks(events), score_edges(events)
     by_yield = sorted(
         events.backgrounds, key=lambda index: events.weight[events.process == index].sum()
     )
-    base = np.zeros(len(SCORE_EDGES) - 1)
+    base = np.zeros(len(edges) - 1)
     handles: list[Any] = []
     for index in by_yield:
         own = events.process == index
-        contents, _ = filled(events.score[own], events.weight[own], SCORE_EDGES)
+        contents, _ = filled(events.score[own], events.weight[own], edges)
         handles.append(
             axes.stairs(
                 base + contents,
-                SCORE_EDGES,
+                edges,
                 baseline=base,
                 fill=True,
                 facecolor=appearance[index].colour,
@@ -59,13 +73,11 @@ def score_stack(events: ScoredEvents, luminosity: str) -> Figure:
             )
         )
         base = base + contents
-    total, error = filled(
-        events.score[~events.is_signal], events.weight[~events.is_signal], SCORE_EDGES
-    )
-    axes.stairs(total, SCORE_EDGES, color="black", linewidth=1.0)
+    total, error = filled(events.score[~events.is_signal], events.weight[~events.is_signal], edges)
+    axes.stairs(total, edges, color="black", linewidth=1.0)
     band = axes.stairs(
         total + error,
-        SCORE_EDGES,
+        edges,
         baseline=total - error,
         fill=True,
         facecolor="black",
@@ -77,28 +89,31 @@ def score_stack(events: ScoredEvents, luminosity: str) -> Figure:
         float(events.weight[events.is_signal].sum()), float(np.sum(np.maximum(total, 0)))
     )
     signals: list[Any] = []
+    # A white outline keeps the line visible on dark fills, in print too.
+    effects = require("matplotlib.patheffects", "report")
+    outline = effects.withStroke(linewidth=4.2, foreground="white")
     tops = [total + error]
-    for position, index in enumerate(events.signals):
+    for index in events.signals:
         own = events.process == index
-        contents, signal_error = filled(events.score[own], factor * events.weight[own], SCORE_EDGES)
+        contents, signal_error = filled(events.score[own], factor * events.weight[own], edges)
         scaled = f" × {factor:,}".replace(",", "\u202f") if factor > 1 else ""
-        line = ("-", "--", "-.", ":")[position % 4]
         signals.append(
             axes.stairs(
                 contents,
-                SCORE_EDGES,
+                edges,
                 color=SIGNAL_COLOUR,
                 linewidth=2.2,
-                linestyle=line,
+                linestyle=appearance[index].line,
+                path_effects=[outline],
                 label=f"{escaped(events.processes[index])}{scaled}",
             )
         )
-        _error_bars(axes, contents, signal_error, SCORE_EDGES, SIGNAL_COLOUR)
+        _error_bars(axes, contents, signal_error, edges, SIGNAL_COLOUR)
         tops.append(contents + signal_error)
     axes.set_xlim(0, 1)
     _logarithmic(axes, np.concatenate([*tops, total]), len(events.processes) + 1)
     axes.set_xlabel(_SCORE_LABEL)
-    axes.set_ylabel(f"Events / {SCORE_EDGES[1] - SCORE_EDGES[0]:g}")
+    axes.set_ylabel(f"Events / {edges[1] - edges[0]:.3g}")
     axes.legend(handles=[*signals, *handles[::-1], band], ncols=2, loc="upper center")
     stamp(axes, "Simulation, out-of-fold", luminosity)
     return figure
@@ -108,28 +123,28 @@ def score_shapes(events: ScoredEvents) -> Figure:
     """Normalised score distributions of every process with statistical errors."""
     figure = new_figure(height=5.0)
     axes: Axes = figure.add_subplot()
-    appearance = looks(events)
+    appearance, edges = looks(events), score_edges(events)
     highest = 0.0
     for index in (*events.backgrounds, *events.signals):
         own = events.process == index
-        contents, errors = shape(events.score[own], events.weight[own], SCORE_EDGES)
+        contents, errors = shape(events.score[own], events.weight[own], edges)
         if not np.isfinite(contents).all():
             continue
         look = appearance[index]
         axes.stairs(
             contents,
-            SCORE_EDGES,
+            edges,
             color=look.colour,
             linestyle=look.line,
             linewidth=2.2 if index in events.signals else 1.6,
             label=escaped(events.processes[index]),
         )
-        _error_bars(axes, contents, errors, SCORE_EDGES, look.colour, look.marker)
+        _error_bars(axes, contents, errors, edges, look.colour, look.marker)
         highest = max(highest, float(np.max(contents + errors)))
     axes.set_xlim(0, 1)
     axes.set_ylim(0, highest / (1 - _legend_share(len(events.processes))) or 1.0)
     axes.set_xlabel(_SCORE_LABEL)
-    axes.set_ylabel(f"Fraction of weighted events / {SCORE_EDGES[1] - SCORE_EDGES[0]:g}")
+    axes.set_ylabel(f"Fraction of weighted events / {edges[1] - edges[0]:.3g}")
     axes.legend(ncols=2, loc="upper center")
     stamp(axes, "Simulation, out-of-fold", "each process normalised to 1")
     return figure
@@ -149,10 +164,12 @@ def feature_shapes(events: ScoredEvents, features: Mapping[str, NDArray[Any]]) -
     rows = math.ceil(len(features) / columns)
     figure = new_figure(10.8 if columns > 1 else 5.4, 2.9 * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False)
+    few = min(effective_events(events.weight[m]) for m in (events.is_signal, ~events.is_signal))
+    bins = 15 if few < 1000 else 30
     for axes, (name, raw) in zip(grid.flat, features.items(), strict=False):
         column = np.asarray(raw, dtype=np.float64)
         known = np.isfinite(column)
-        edges = feature_edges(column[known])
+        edges = feature_edges(column[known], bins)
         for chosen, colour, label, filling in (
             (~events.is_signal & known, "#9c9ca1", "Background", True),
             (events.is_signal & known, SIGNAL_COLOUR, "Signal", False),

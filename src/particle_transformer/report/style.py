@@ -40,8 +40,11 @@ class Look:
 
 
 def looks(events: ScoredEvents) -> dict[int, Look]:
-    """A look for each process, by index; signals are red and solid."""
-    found = {index: Look(SIGNAL_COLOUR, "", "-", "o") for index in events.signals}
+    """A look for each process, by index; signals are red, the first of them solid."""
+    found = {
+        index: Look(SIGNAL_COLOUR, "", ("-", *_LINES)[position % len(_LINES)], "o")
+        for position, index in enumerate(events.signals)
+    }
     for position, index in enumerate(events.backgrounds):
         found[index] = Look(
             _COLOURS[position % len(_COLOURS)],

@@ -61,7 +61,7 @@ def figure_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
             measured = with_error(
                 100 * figure["signal_efficiency"], 100 * (figure["signal_efficiency_error"] or 0)
             )
-            remark = f"measured signal efficiency ({measured}) %"
+            remark = f"measured signal efficiency ({measured})\u202f%"
         rows.append(_row(f"Rejection at {_percent(point)} signal efficiency", figure, remark))
     found = metrics["significance"]
     remark = ""
