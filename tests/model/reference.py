@@ -1,0 +1,157 @@
+"""The network of DESIGN.md once more: float64, one event and one object at a time, no torch.
+
+Written from the papers, not from the package: textbook formulas where the package rearranges.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+State = dict[str, Array]
+
+
+def _linear(state: State, name: str, x: Array) -> Array:
+    bias = state.get(f"{name}.bias")
+    y: Array = state[f"{name}.weight"] @ x
+    return y if bias is None else y + bias
+
+
+def _norm(state: State, name: str, x: Array) -> Array:
+    normed: Array = (x - x.mean()) / math.sqrt(x.var() + 1e-5)
+    return normed * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+
+def _gelu(x: Array) -> Array:
+    y: Array = 0.5 * x * (1 + _erf(x / math.sqrt(2)))
+    return y
+
+
+def _mlp(state: State, name: str, layers: list[int], x: Array) -> Array:
+    for layer in layers[:-1]:
+        x = _gelu(_linear(state, f"{name}.{layer}", x))
+    return _linear(state, f"{name}.{layers[-1]}", x)
+
+
+def _softmax(x: Array) -> Array:
+    e = np.exp(x - x.max())
+    y: Array = e / e.sum()
+    return y
+
+
+def _pair_features(a: Array, b: Array) -> Array:
+    def rapidity(p: Array) -> float:
+        return 0.5 * math.log((p[3] + p[2]) / (p[3] - p[2]))
+
+    pt_a, pt_b = math.hypot(a[0], a[1]), math.hypot(b[0], b[1])
+    dphi = abs(math.atan2(a[1], a[0]) - math.atan2(b[1], b[0]))
+    dphi = min(dphi, 2 * math.pi - dphi)
+    delta = math.hypot(rapidity(a) - rapidity(b), dphi)
+    total = a + b
+    mass2 = total[3] ** 2 - total[0] ** 2 - total[1] ** 2 - total[2] ** 2
+    smaller = min(pt_a, pt_b)
+    features = [delta, smaller * delta, smaller / (pt_a + pt_b), mass2]
+    logs: Array = np.log(np.array(features))
+    return logs
+
+
+def _attend(query: Array, keys: list[Array], values: list[Array], bias: Array, heads: int) -> Array:
+    """Attention of one query; `bias` (heads, keys)."""
+    d = len(query) // heads
+    out = []
+    for head in range(heads):
+        part = slice(head * d, (head + 1) * d)
+        scores = np.array([query[part] @ key[part] for key in keys]) / math.sqrt(d)
+        weights = _softmax(scores + bias[head])
+        out.append(sum(w * value[part] for w, value in zip(weights, values, strict=True)))
+    return np.concatenate(out)
+
+
+def _bias(state: State, momenta: list[Array], heads: int) -> Array:
+    n = len(momenta)
+    bias = np.zeros((n, heads, n))
+    if "pair_bias.centre" not in state:
+        return bias
+    for i in range(n):
+        for j in range(n):
+            if i != j:
+                features = _pair_features(momenta[i], momenta[j])
+                features = (features - state["pair_bias.centre"]) / state["pair_bias.spread"]
+                bias[i, :, j] = _mlp(state, "pair_bias.layers", [0, 2, 4], features)
+    return bias
+
+
+def logits(
+    state: State,
+    arguments: dict[str, Any],
+    objects: list[Array],
+    momenta: list[Array],
+    event: Array,
+) -> Array:
+    """Logits of one event.
+
+    `objects` and `momenta` hold an array (objects, features) and (objects, 4) per collection.
+    """
+    heads = arguments["num_heads"]
+    rows: list[Array] = []
+    vectors: list[Array] = []
+    for number, (values, fourvectors) in enumerate(zip(objects, momenta, strict=True)):
+        scaling = f"object_scaling.{number}"
+        for x, p in zip(values, fourvectors, strict=True):
+            standard = (x - state[f"{scaling}.mean"]) / state[f"{scaling}.scale"]
+            embedded = _mlp(state, f"embedding.{number}.layers", [0, 2, 4], standard)
+            rows.append(embedded + state["collection_embedding"][number])
+            vectors.append(p)
+    bias = _bias(state, vectors, heads)
+
+    for number in range(arguments["num_att_blocks"]):
+        block = f"att_blocks.{number}"
+        projected = [
+            np.split(
+                _linear(
+                    state, f"{block}.query_key_value", _norm(state, f"{block}.attention_norm", x)
+                ),
+                3,
+            )
+            for x in rows
+        ]
+        keys, values_ = [p[1] for p in projected], [p[2] for p in projected]
+        after = []
+        for i, x in enumerate(rows):
+            branch = _attend(projected[i][0], keys, values_, bias[i], heads)
+            branch = _linear(state, f"{block}.attention_out", branch)
+            skipped = _linear(state, f"{block}.skip", x) if f"{block}.skip.weight" in state else x
+            y = skipped + state[f"{block}.attention_scale.factor"] * branch
+            branch = _mlp(
+                state, f"{block}.feedforward", [0, 3], _norm(state, f"{block}.feedforward_norm", y)
+            )
+            after.append(y + state[f"{block}.feedforward_scale.factor"] * branch)
+        rows = after
+
+    token = state["class_token"]
+    for number in range(arguments["num_class_blocks"]):
+        block = f"class_blocks.{number}"
+        normed = [_norm(state, f"{block}.attention_norm", x) for x in [token, *rows]]
+        projected = [np.split(_linear(state, f"{block}.key_value", x), 2) for x in normed]
+        branch = _attend(
+            _linear(state, f"{block}.query", normed[0]),
+            [p[0] for p in projected],
+            [p[1] for p in projected],
+            np.zeros((heads, len(normed))),
+            heads,
+        )
+        branch = _linear(state, f"{block}.attention_out", branch)
+        token = token + state[f"{block}.attention_scale.factor"] * branch
+        branch = _mlp(
+            state, f"{block}.feedforward", [0, 3], _norm(state, f"{block}.feedforward_norm", token)
+        )
+        token = token + state[f"{block}.feedforward_scale.factor"] * branch
+
+    standard = (event - state["event_scaling.mean"]) / state["event_scaling.scale"]
+    joined = np.concatenate([_norm(state, "class_norm", token), standard])
+    return _mlp(state, "head", [0, 3, 6], joined)
