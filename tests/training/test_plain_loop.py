@@ -13,17 +13,17 @@ from particle_transformer import AnalysisObjectTransformer
 def test_a_hand_written_loop_learns_from_padded_tensors() -> None:
     # Signal: the objects' first feature is higher; padded slots hold NaN.
     rng = np.random.default_rng(0)
-    target = torch.from_numpy(rng.integers(0, 2, 1200)).float()
-    mask = torch.from_numpy(rng.random((1200, 4)) < 0.3)
-    objects = torch.from_numpy(rng.normal(size=(1200, 4, 6))).float()
+    target = torch.from_numpy(rng.integers(0, 2, 1600)).float()
+    mask = torch.from_numpy(rng.random((1600, 4)) < 0.3)
+    objects = torch.from_numpy(rng.normal(size=(1600, 4, 6))).float()
     objects[..., 0] += target[:, None]
     objects[mask] = torch.nan
-    event = torch.randn(1200, 2, generator=torch.Generator().manual_seed(0))
+    event = torch.randn(1600, 2, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     model = AnalysisObjectTransformer(6, 2, 16, 16, 16, 16, 8, 2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    test = slice(1000, 1200)
-    for step in range(80):
+    test = slice(1000, 1600)
+    for step in range(60):
         batch = slice(50 * step % 1000, 50 * step % 1000 + 50)
         optimizer.zero_grad()
         logits = model(objects[batch], event[batch], mask[batch])
