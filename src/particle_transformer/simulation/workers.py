@@ -8,19 +8,20 @@ import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from particle_transformer.errors import SampleError
 from particle_transformer.simulation.generate import ChunkTask, generate_chunk
 from particle_transformer.simulation.summary import ChunkSummary, store_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["run_tasks"]
 
-_stop: Any = None  # the pool's stop event, in a worker
+_RUNNING = "running"  # the name of a file in the work folder: workers go on while it is there
 
 
 def run_tasks(
@@ -54,13 +55,16 @@ def run_tasks(
     # Pythia holds Python's lock while it generates, hence processes; a forked copy of a process
     # that has threads may hang, hence spawn.
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
+    # A file, not an event of multiprocessing: no lock of ours can be held by a worker that dies.
+    sign = work / _RUNNING
+    sign.touch()
     running: set[Future[ChunkSummary]] = set()
-    with ProcessPoolExecutor(workers, context, _start_worker, (stop,)) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
         try:
             while True:
                 while len(running) < workers and (task := next_task()) is not None:
-                    running.add(pool.submit(_run, task, work))
+                    with _interrupts_blocked():
+                        running.add(pool.submit(_run, task, work))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -71,15 +75,25 @@ def run_tasks(
             raise SampleError(message) from error
         finally:
             # However we leave, Ctrl-C included: the workers give up after their current batch.
-            stop.set()
+            sign.unlink(missing_ok=True)
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(stop: Any) -> None:
-    """Prepare a worker: the parent decides on Ctrl-C, and no worker outlives its parent."""
-    global _stop  # noqa: PLW0603 (the pool gives an initializer no other way to leave something)
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back; processes started meanwhile never see it: their parent decides."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker() -> None:
+    """Let no worker outlive its parent, however that ends."""
     parent = multiprocessing.parent_process()
 
     def follow_parent() -> None:
@@ -91,7 +105,8 @@ def _start_worker(stop: Any) -> None:
 
 
 def _run(task: ChunkTask, work: Path) -> ChunkSummary:
-    return _store(task, work, _stop.is_set)
+    sign = work / _RUNNING
+    return _store(task, work, lambda: not sign.exists())
 
 
 def _store(task: ChunkTask, work: Path, stopped: Callable[[], bool]) -> ChunkSummary:
