@@ -11,6 +11,9 @@ from particle_transformer._version import __version__
 from particle_transformer.cli import commands
 from particle_transformer.errors import AOTError
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells give it: 128 + SIGINT."""
+
 app = typer.Typer(
     name="aot",
     help="Classify LHC events from analysis objects: files in, sensitivity out.",
@@ -50,8 +53,10 @@ def main() -> None:
     """Run the command line; a user's mistake is one line and exit status 1."""
     try:
         app()
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", 130)
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            _fail("interrupted", INTERRUPTED)
+        raise
     except AOTError as error:
         if "--debug" in sys.argv:
             raise

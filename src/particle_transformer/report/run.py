@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer.artefact.run_folder import RunFolder, open_run
@@ -89,7 +89,7 @@ def _content(run: RunFolder, metrics: dict[str, Any], scored: ScoredRun) -> Repo
             "store fingerprint": manifest.fingerprint[:16],
             "input files": len(manifest.inputs),
             "training time": f"{sum(network['seconds'] for network in record['networks']):.0f} s",
-            "evaluated": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "evaluated": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         },
         notes=_notes(manifest),
     )

@@ -1,0 +1,148 @@
+"""The command line: exit status, one-line errors, nothing half-written, light start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from helpers.runs import small_analysis, write_inputs
+from particle_transformer import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def aot(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "particle_transformer.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert result.returncode == 1
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("aot: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_version() -> None:
+    result = aot("--version")
+    assert (result.returncode, result.stdout.strip()) == (0, __version__)
+
+
+def test_starting_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, particle_transformer.cli.main; "
+        "heavy = {'torch', 'lightning', 'awkward', 'uproot', 'pyarrow', 'matplotlib', 'numpy'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_documented_command_has_help() -> None:
+    shown = aot("--help").stdout
+    for command in ("demo", "simulate", "validate", "prepare", "train", "evaluate"):
+        assert f" {command} " in shown
+        assert aot(command, "--help").returncode == 0
+
+
+def test_validate_says_what_it_found(tmp_path: Path) -> None:
+    result = aot("validate", small_analysis(tmp_path))
+    assert result.returncode == 0
+    assert "3 processes, 3 files, 1200 entries" in result.stdout
+
+
+def test_missing_analysis_file(tmp_path: Path) -> None:
+    assert_one_line(aot("validate", tmp_path / "none.yaml"), "none.yaml", "No such file")
+
+
+def test_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path)
+    file.write_text(file.read_text().replace("features:", "featurs:", 1))
+    assert_one_line(aot("validate", file), "featurs", "nearest: features")
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = aot("--debug", "validate", tmp_path / "none.yaml")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_prepare_writes_a_store_and_shows_the_cutflow(tmp_path: Path) -> None:
+    result = aot("prepare", small_analysis(tmp_path), "--out", tmp_path / "store")
+    assert result.returncode == 0
+    assert "Cutflow" in result.stdout
+    assert result.stdout.strip().endswith(f"prepared {tmp_path / 'store'}")
+    assert (tmp_path / "store" / "manifest.json").exists()
+
+
+def test_a_failing_command_leaves_nothing(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path)
+    content = yaml.safe_load(file.read_text())
+    content["event"]["select"] = "met.pt > 1e9"
+    file.write_text(yaml.safe_dump(content))
+    before = set(tmp_path.iterdir())
+    for command in (
+        ["prepare", file, "--out", tmp_path / "s"],
+        ["train", file, "--out", tmp_path / "r"],
+    ):
+        assert_one_line(aot(*command), "none of its 400 events is left", "met.pt > 1e9")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_train_refuses_a_folder_with_content(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path)
+    assert_one_line(aot("train", file, "--out", tmp_path), "not empty", "another --out")
+
+
+def test_evaluate_refuses_what_is_no_run(tmp_path: Path) -> None:
+    assert_one_line(aot("evaluate", tmp_path), "not a run", "aot train")
+
+
+@pytest.mark.slow
+def test_interrupt_ends_with_one_line_and_nothing_written(tmp_path: Path) -> None:
+    write_inputs(tmp_path, events=4000)
+    file = small_analysis(tmp_path, epochs=1000, write=False)
+    before = set(tmp_path.iterdir())
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "particle_transformer.cli",
+            "train",
+            file,
+            "--out",
+            tmp_path / "run",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "run.partial" / "logs" / "fold-0" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while not log.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "aot: interrupted"
+    assert "Traceback" not in errors
+    assert set(tmp_path.iterdir()) == before
