@@ -34,7 +34,8 @@ class ParquetReader:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            self._file = pq.ParquetFile(path)
+            # Verified where the writer put checksums into the file.
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
         self.names = tuple(self._file.schema_arrow.names)

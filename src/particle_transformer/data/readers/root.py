@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -37,6 +38,7 @@ class RootReader:
         self._path = path
         try:
             self._file = uproot.open(path, array_cache=None)
+            self._check_size()
             self._tree = self._find(tree)
             self.names = tuple(dict.fromkeys(key.split("/")[-1] for key in self._tree.keys()))  # noqa: SIM118
             self.entries = int(self._tree.num_entries)
@@ -45,17 +47,25 @@ class RootReader:
         except Exception as error:  # uproot raises whatever the damaged bytes lead it into
             raise _unreadable(path, error) from error
 
+    def _check_size(self) -> None:
+        """Refuse a file shorter than its header says, which may open all the same."""
+        expected = self._file.file.fEND
+        if "://" not in self._path and (found := Path(self._path).stat().st_size) < expected:
+            message = (
+                f"{self._path}: truncated or damaged: it has {found} bytes, its header says "
+                f"{expected}; fetch it again"
+            )
+            raise InputFileError(message)
+
     def _find(self, tree: str) -> Any:
         classes = self._file.classnames(cycle=False)
         trees = sorted(name for name, kind in classes.items() if kind == "TTree")
+        hint = nearest(tree, trees) if trees else "the file holds no TTree"
         if tree not in classes:
-            message = f"{self._path}: no tree {tree!r} in this file; {nearest(tree, trees)}"
+            message = f"{self._path}: no tree {tree!r} in this file; {hint}"
             raise InputFileError(message)
         if classes[tree] != "TTree":
-            message = (
-                f"{self._path}: {tree!r} is a {classes[tree]}, expected a TTree; "
-                f"{nearest(tree, trees)}"
-            )
+            message = f"{self._path}: {tree!r} is a {classes[tree]}, expected a TTree; {hint}"
             raise InputFileError(message)
         return self._file[tree]
 

@@ -1,0 +1,552 @@
+"""Every wrong input is one line that names it, and nothing half-written is left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import awkward as ak
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import uproot
+
+from helpers.files import (
+    make_analysis,
+    make_sample,
+    write_pair,
+    write_parquet,
+    write_root,
+    write_tree,
+)
+from particle_transformer.data import Store, prepare
+from particle_transformer.errors import AOTError, InputFileError, OutputError, SampleError
+
+if TYPE_CHECKING:
+    from helpers.files import Sample
+
+
+def leftovers(base: Path) -> list[str]:
+    return sorted(path.name for path in base.iterdir() if path.name.startswith("out"))
+
+
+def refusal(base: Path, kind: type[AOTError], **changes: object) -> str:
+    """The message of a preparation that fails and leaves nothing."""
+    with pytest.raises(kind) as caught:
+        prepare(make_analysis(base, **changes), base / "out")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 600
+    assert leftovers(base) == []
+    return message
+
+
+@pytest.fixture
+def pair(tmp_path) -> Path:
+    write_pair(tmp_path)
+    return tmp_path
+
+
+def processes(files: object) -> dict[str, object]:
+    return {
+        "sig": {"class": "signal", "cross_section": 1.0, "files": files},
+        "bkg": {"class": "background", "cross_section": 1.0, "files": ["b.root"]},
+    }
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("files", ["gone.root", "gone*.root", ["s.root", "sub/**/gone.root"]])
+def test_no_such_file(pair, files):
+    pattern = files if isinstance(files, str) else files[-1]
+    message = refusal(pair, InputFileError, processes=processes(files))
+    assert message == f"processes.sig.files: no file matches '{pair / pattern}'"
+
+
+def test_a_folder_is_no_file(pair):
+    (pair / "s-folder").mkdir()
+    message = refusal(pair, InputFileError, processes=processes("s-folder"))
+    assert "no file matches" in message
+
+
+@pytest.mark.parametrize("suffix", ["root", "parquet"])
+def test_empty_file(pair, suffix):
+    (pair / f"e.{suffix}").write_bytes(b"")
+    message = refusal(pair, InputFileError, processes=processes(f"e.{suffix}"))
+    assert message.startswith(f"{pair}/e.{suffix}: cannot be read as a")
+    assert "it is empty, truncated or damaged (" in message
+
+
+@pytest.mark.parametrize("suffix", ["root", "parquet"])
+def test_file_of_another_kind(pair, suffix):
+    (pair / f"e.{suffix}").write_text("these are not the events you are looking for\n" * 50)
+    message = refusal(pair, InputFileError, processes=processes(f"e.{suffix}"))
+    assert message.startswith(f"{pair}/e.{suffix}: cannot be read as a")
+
+
+def add_tree(file: uproot.WritableDirectory, name: str, sample: Sample) -> None:
+    content = {**sample.flat, "Jet": ak.zip(sample.jagged["Jet"])}
+    file.mktree(
+        name,
+        {
+            branch: values.type.content if isinstance(values, ak.Array) else values.dtype
+            for branch, values in content.items()
+        },
+    )
+    file[name].extend(content)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.9, 0.99, -1])
+@pytest.mark.parametrize("suffix", ["root", "parquet"])
+def test_truncated_file(pair, suffix, share):
+    sample = make_sample(7, 400)
+    whole = pair / "whole"
+    (write_root if suffix == "root" else write_parquet)(whole, sample)
+    content = whole.read_bytes()
+    size = len(content) - 1 if share < 0 else int(share * len(content))
+    (pair / f"t.{suffix}").write_bytes(content[:size])
+    message = refusal(pair, InputFileError, processes=processes(f"t.{suffix}"))
+    assert message.startswith(f"{pair}/t.{suffix}: ")
+    assert "damaged" in message
+
+
+@pytest.mark.parametrize("suffix", ["root", "parquet"])
+def test_overwritten_middle_is_an_error_and_never_other_numbers(pair, suffix):
+    """Damage inside compressed baskets or pages is found by the checks of the format."""
+    sample = make_sample(7, 4000)
+    path = pair / f"t.{suffix}"
+    if suffix == "root":  # zlib's own checksum finds it
+        write_root(path, sample)
+    else:
+        write_parquet(path, sample)
+        pq.write_table(pq.read_table(path), path, write_page_checksum=True)
+    content = bytearray(path.read_bytes())
+    half = len(content) // 2
+    content[half - 2000 : half + 2000] = bytes(4000)
+    path.write_bytes(bytes(content))
+    features = {"objects": {"jets": {"collection": "Jet", "features": [
+        "pt", "eta", "phi", "mass", "btag"]}}}  # fmt: skip
+    assert "damaged" in refusal(pair, InputFileError, processes=processes(path.name), **features)
+
+
+def test_unguessable_ending(pair):
+    (pair / "s.root").rename(pair / "s.ntuple")
+    message = refusal(pair, InputFileError, processes=processes("s.ntuple"))
+    assert message == (
+        f"{pair}/s.ntuple: the format cannot be guessed from the file's ending; expected one of "
+        f".root, .parquet, .pq, or say source.format in the analysis file"
+    )
+    settings = make_analysis(
+        pair, processes=processes("s.ntuple"), source={"format": "root", "event_number": "event"}
+    )
+    assert len(Store(prepare(settings, pair / "out")).events()) > 0
+
+
+def test_two_processes_matching_one_file(pair):
+    message = refusal(pair, InputFileError, processes=processes(["s.root", "*.root"]))
+    assert message.startswith(
+        f"{pair}/b.root: matched by processes.sig (era all) and processes.bkg"
+    )
+
+
+def test_a_link_to_the_same_file_is_found_out(pair):
+    (pair / "link.root").symlink_to(pair / "b.root")
+    message = refusal(pair, InputFileError, processes=processes("link.root"))
+    assert "matched by processes.sig (era all) and processes.bkg (era all)" in message
+
+
+def test_two_patterns_of_one_process_may_match_one_file(pair):
+    settings = make_analysis(pair, processes=processes(["s.root", "s*.root"]))
+    assert len(Store(prepare(settings, pair / "out")).manifest.inputs) == 2
+
+
+def test_two_trees_of_one_file_are_two_processes(tmp_path):
+    with uproot.recreate(tmp_path / "f.root") as file:
+        for seed, tree in enumerate(("sig_tree", "bkg_tree"), 1):
+            add_tree(file, tree, make_sample(seed, 20))
+    settings = make_analysis(tmp_path, processes={
+        "sig": {"class": "signal", "cross_section": 1.0, "files": "f.root", "tree": "sig_tree"},
+        "bkg": {"class": "background", "cross_section": 1.0, "files": "f.root", "tree": "bkg_tree"},
+    })  # fmt: skip
+    manifest = Store(prepare(settings, tmp_path / "out")).manifest
+    assert [record.tree for record in manifest.inputs] == ["sig_tree", "bkg_tree"]
+
+
+# -- trees and branches ------------------------------------------------------------------------
+
+
+def test_no_such_tree(pair):
+    message = refusal(pair, InputFileError, source={"tree": "Event"})
+    assert message == f"{pair}/s.root: no tree 'Event' in this file; nearest: Events"
+
+
+def test_something_else_than_a_tree(tmp_path):
+    write_pair(tmp_path)
+    with uproot.recreate(tmp_path / "s.root") as file:
+        file["Events"] = np.histogram(np.arange(5.0))
+    message = refusal(tmp_path, InputFileError)
+    assert message.endswith("'Events' is a TH1D, expected a TTree; the file holds no TTree")
+    with uproot.update(tmp_path / "s.root") as file:
+        add_tree(file, "Others", make_sample(1, 5))
+    assert refusal(tmp_path, InputFileError).endswith("expected a TTree; known: Others")
+
+
+def test_the_latest_cycle_is_read(tmp_path):
+    write_pair(tmp_path)
+    old, new = make_sample(5, 10), make_sample(6, 30)
+    with uproot.recreate(tmp_path / "s.root") as file:
+        for sample in (old, new):
+            add_tree(file, "Events", sample)
+        assert sorted(file.keys()) == ["Events;1", "Events;2"]
+    store = Store(prepare(make_analysis(tmp_path), tmp_path / "out"))
+    assert store.manifest.inputs[0].entries == 30
+
+
+def test_ragged_and_flat_mixed(pair):
+    objects = {"jets": {"collection": "Jet", "features": ["pt - sum(MET_pt)"]}}
+    message = refusal(pair, AOTError, objects=objects)
+    assert "works on the objects of each event, but x is one value" in message
+
+
+def test_text_branch(tmp_path):
+    for name in "sb":
+        sample = make_sample(1, 10)
+        write_parquet_columns(tmp_path / f"{name}.parquet", sample, label=[name] * 10)
+    message = refusal(
+        tmp_path,
+        InputFileError,
+        processes={
+            "sig": {"class": "signal", "cross_section": 1.0, "files": "s.parquet"},
+            "bkg": {"class": "background", "cross_section": 1.0, "files": "b.parquet"},
+        },
+        event={"features": ["label"]},
+    )
+    assert message == (
+        f"{tmp_path}/s.parquet: branch 'label' holds string; expected one number, or a list of "
+        f"numbers, per event"
+    )
+
+
+def write_parquet_columns(path: Path, sample, **columns: list[object]) -> None:
+    write_parquet(path, sample)
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    pq.write_table(table, path)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([1.0, None, 3.0, 4.0], "?float64"),
+        ([[1.0], [None], [], [2.0]], "?float64"),
+        ([[[1.0]], [], [], []], "var"),
+        ([{"a": 1}, {"a": 2}, {"a": 3}, {"a": 4}], "a"),
+    ],
+    ids=["missing value", "missing object", "list of lists", "record"],
+)
+def test_columns_that_are_no_numbers(tmp_path, values, found):
+    write_root(tmp_path / "b.root", make_sample(2, 30))
+    write_parquet_columns(tmp_path / "s.parquet", make_sample(1, 4), odd=values)
+    message = refusal(
+        tmp_path, InputFileError, processes=processes("s.parquet"), weights={"generator": "odd"}
+    )
+    assert "s.parquet: branch 'odd' holds" in message
+    assert found in message
+
+
+def test_nullable_columns_without_a_missing_value_are_ordinary(tmp_path):
+    write_root(tmp_path / "b.root", make_sample(2, 30).replaced(odd=np.ones(30)))
+    write_parquet_columns(tmp_path / "s.parquet", make_sample(1, 4), odd=[1.0, 2.0, 3.0, 4.0])
+    settings = make_analysis(
+        tmp_path, processes=processes("s.parquet"), weights={"x": "odd"}, event={"features": []}
+    )
+    events = Store(prepare(settings, tmp_path / "out")).events()
+    assert events.weight[events.process == 0].tolist() == [2500.0, 5000.0, 7500.0, 10000.0]
+    assert events.event.shape == (34, 0)
+
+
+# -- numbers that are none ---------------------------------------------------------------------
+
+
+def spoilt(base: Path) -> dict[str, object]:
+    """Signal with NaN and ±inf: MET in entries 1, 2, 3, pt of a jet in 3 and two jets of 4."""
+    size = 20
+    met = np.full(size, 100, dtype=np.float32)
+    met[[1, 2, 3]] = [np.nan, np.inf, -np.inf]
+    pt = [[50.0, 40.0] for _ in range(size)]
+    pt[3] = [float("nan"), 40.0]
+    pt[4] = [float("inf"), float("nan")]
+    pt[7] = []
+    content = {
+        "event": np.arange(size, dtype=np.int64),
+        "genWeight": np.ones(size, dtype=np.float32),
+        "MET_pt": met,
+        "Jet": ak.zip({"pt": ak.values_astype(ak.Array(pt), np.float32)}),
+    }
+    write_tree(base / "s.root", content)
+    content["MET_pt"] = np.full(size, 100, dtype=np.float32)
+    content["Jet"] = ak.zip({"pt": ak.values_astype(ak.Array([[50.0]] * size), np.float32)})
+    write_tree(base / "b.root", content)
+    return {
+        "objects": {"jets": {"collection": "Jet", "features": ["pt"]}},
+        "event": {"features": ["MET_pt", "count(jets)"]},
+    }
+
+
+def test_non_finite_features_are_counted_and_refused(tmp_path):
+    message = refusal(tmp_path, SampleError, **spoilt(tmp_path))
+    assert message == (
+        "process sig: NaN or infinite: 'jets: pt' in 2, 'event: MET_pt' in 3 of 20 events; mend "
+        "the expression (as in log(max(x, 0.1))) or set source.non_finite: drop"
+    )
+
+
+@pytest.mark.parametrize("entries", [100, 3])
+def test_non_finite_features_are_dropped_and_counted(tmp_path, monkeypatch, entries):
+    monkeypatch.setitem(prepare.__globals__, "CHUNK_ENTRIES", entries)
+    source = {"event_number": "event", "non_finite": "drop"}
+    settings = make_analysis(tmp_path, **spoilt(tmp_path), source=source)
+    store = Store(prepare(settings, tmp_path / "out"))
+    events = store.events()
+    chosen = events.take(np.flatnonzero(events.process == 0))
+    expected = sorted(set(range(20)) - {1, 2, 3, 4})
+    assert chosen.identity[:, 0].tolist() == expected
+    assert np.isfinite(chosen.event).all()
+    assert np.isfinite(events.objects["jets"].values).all()
+    assert store.manifest.non_finite == {"sig": {"jets: pt": 2, "event: MET_pt": 3}, "bkg": {}}
+    rows = {row.cut: row for row in store.manifest.cutflow if row.process == "sig"}
+    assert (rows["read"].events, rows["signal: all"].events, rows["kept"].events) == (20, 20, 16)
+    # Σ w runs over all generated events: what was dropped is missing from the yield.
+    assert rows["kept"].yield_ == pytest.approx(0.5e4 * 16 / 20)
+
+
+def test_non_finite_values_of_unselected_events_do_no_harm(tmp_path):
+    changes = spoilt(tmp_path)
+    changes["event"] = {"select": "MET_pt > 0 and MET_pt < 1000 and sum(jets.pt) < 1000",
+                        "features": ["MET_pt"]}  # fmt: skip
+    store = Store(prepare(make_analysis(tmp_path, **changes), tmp_path / "out"))
+    assert store.manifest.non_finite == {"sig": {}, "bkg": {}}
+
+
+def test_overflow_to_float32_is_counted_like_any_infinity(tmp_path):
+    changes = spoilt(tmp_path)
+    changes["event"] = {"features": ["event * 1.0 * 1e38"]}
+    changes["objects"] = {"jets": {"collection": "Jet", "features": ["where(pt > 0, 1, 1)"]}}
+    message = refusal(tmp_path, SampleError, **changes)
+    assert "'event: event * 1.0 * 1e38' in 16 of 20 events" in message  # above 3.4e38
+
+
+def test_non_finite_momenta_are_counted(tmp_path):
+    write_root(tmp_path / "b.root", make_sample(2, 30))
+    sample = make_sample(1, 30)
+    jets = dict(sample.jagged["Jet"])
+    counts = ak.num(jets["mass"])
+    mass = ak.to_numpy(ak.flatten(jets["mass"])).copy()
+    mass[:] = np.nan
+    jets["mass"] = ak.unflatten(mass, counts)
+    write_root(tmp_path / "s.root", type(sample)(sample.flat, {**sample.jagged, "Jet": jets}))
+    changes = {
+        "objects": {"jets": {"collection": "Jet", "features": ["pt"]}},
+        "event": {"features": ["MET_pt"]},
+        "model": {"pair_bias": True},
+    }
+    message = refusal(tmp_path, SampleError, **changes)
+    assert f"'jets: momentum' in {int(ak.sum(counts > 0))} of 30 events" in message
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_non_finite_weights(tmp_path, bad):
+    write_root(tmp_path / "b.root", make_sample(2, 30))
+    weight = np.ones(30, dtype=np.float32)
+    weight[[4, 9]] = bad
+    met = np.full(30, 100, dtype=np.float32)
+    met[9] = 1  # one of them fails the selection; the sum of weights needs it all the same
+    write_root(tmp_path / "s.root", make_sample(1, 30).replaced(genWeight=weight, MET_pt=met))
+    message = refusal(tmp_path, SampleError)
+    assert message.startswith("process sig: NaN or infinite: 'weight' in 2 of 30 events")
+    source = {"event_number": "event", "non_finite": "drop"}
+    store = Store(prepare(make_analysis(tmp_path, source=source), tmp_path / "out"))
+    events = store.events()
+    signal = events.weight[events.process == 0]
+    assert signal.tolist() == pytest.approx([0.5e4 / 28] * 28)
+    assert store.manifest.non_finite["sig"] == {"weight": 2}
+
+
+# -- samples -----------------------------------------------------------------------------------
+
+
+def test_process_with_no_event_left(pair):
+    event = {"select": "MET_pt > 1e6", "features": ["MET_pt"]}
+    message = refusal(pair, SampleError, event=event)
+    assert message == (
+        "process sig: none of its 60 events is left after the selections of signal (MET_pt > 1e6);"
+        " loosen them or take the process out"
+    )
+
+
+def test_blinded_data_with_nothing_left_says_so(pair):
+    write_root(pair / "d.root", make_sample(3, 20))
+    with_data = {**processes("s.root"), "met": {"class": "data", "files": "d.root"}}
+    regions = {"signal": {"select": "True", "role": "signal", "blind": True}}
+    message = refusal(
+        pair, SampleError, processes=with_data, regions=regions, event={"features": ["MET_pt"]}
+    )
+    assert message.startswith("process met: none of its 20 events is left")
+    assert "without those in blind regions (--unblind reads them)" in message
+
+
+def test_tree_without_entries(pair):
+    write_root(pair / "s.root", make_sample(1, 5).taken(slice(0, 0)))
+    message = refusal(pair, SampleError)
+    assert message.startswith("process sig: none of its 0 events is left")
+
+
+def test_an_empty_file_beside_a_full_one_is_fine(pair):
+    write_root(pair / "s0.root", make_sample(1, 5).taken(slice(0, 0)))
+    store = Store(prepare(make_analysis(pair, processes=processes("s*.root")), pair / "out"))
+    assert [record.entries for record in store.manifest.inputs] == [60, 0, 60]
+
+
+@pytest.mark.parametrize(("kept_weights", "total"), [([1, -1], "0"), ([1, -3], "-")])
+def test_class_without_positive_weight(pair, kept_weights, total):
+    """The generated sum is positive, but what the selection leaves of it is not."""
+    size = 12
+    weight = np.full(size, 5, dtype=np.float32)
+    weight[:2] = kept_weights
+    met = np.full(size, 1, dtype=np.float32)
+    met[:2] = 100
+    write_root(pair / "b.root", make_sample(1, size).replaced(genWeight=weight, MET_pt=met))
+    message = refusal(pair, SampleError)
+    assert message.startswith(
+        f"class background (bkg): the total weight of its selected events is {total}"
+    )
+    assert message.endswith("expected a positive yield")
+
+
+# -- outputs -----------------------------------------------------------------------------------
+
+
+def test_output_is_a_file(pair):
+    (pair / "results").write_text("mine")
+    with pytest.raises(OutputError, match=r"results: exists and is not a folder; give --out"):
+        prepare(make_analysis(pair), pair / "results")
+    assert (pair / "results").read_text() == "mine"
+
+
+def test_output_is_somebody_elses_folder(pair):
+    (pair / "thesis").mkdir()
+    (pair / "thesis" / "chapter.tex").write_text("mine")
+    with pytest.raises(OutputError, match=r"thesis: exists and is not a prepared store \(it holds"):
+        prepare(make_analysis(pair), pair / "thesis")
+    assert (pair / "thesis" / "chapter.tex").read_text() == "mine"
+
+
+def test_output_below_a_file(pair):
+    (pair / "file").write_text("mine")
+    with pytest.raises(OutputError, match=r"file/out: cannot be written \(.+\)$"):
+        prepare(make_analysis(pair), pair / "file" / "out")
+    assert (pair / "file").read_text() == "mine"
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from helpers.files import make_analysis
+from particle_transformer.data import prepare
+from particle_transformer.errors import OutputError
+base = Path(sys.argv[1])
+analysis = make_analysis(base)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    prepare(analysis, base / "out")
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 3000], ids=["first byte", "within a shard"])
+def test_writing_fails_in_mid_run(pair, limit):
+    tests = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(pair), tests, str(limit)],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.startswith(f"{pair}/out: cannot be written (")
+    assert "too large" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert leftovers(pair) == []
+
+
+def test_interrupt_in_mid_run_leaves_nothing(pair):
+    seen: list[tuple[str, int, int]] = []
+
+    def progress(text: str, done: int, total: int) -> None:
+        seen.append((text, done, total))
+        assert leftovers(pair) == ["out.partial"]
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(make_analysis(pair), pair / "out", progress=progress)
+    assert leftovers(pair) == []
+
+
+def test_interrupt_leaves_the_older_store(pair):
+    out = prepare(make_analysis(pair), pair / "out")
+    before = (out / "manifest.json").read_bytes()
+
+    def progress(text: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(make_analysis(pair, luminosity=2.0), out, progress=progress)
+    assert (out / "manifest.json").read_bytes() == before
+    assert len(Store(out).events()) > 0
+    assert leftovers(pair) == ["out"]
+
+
+def test_failure_leaves_the_older_store(pair):
+    out = prepare(make_analysis(pair), pair / "out")
+    before = (out / "manifest.json").read_bytes()
+    event = {"select": "MET_pt > 1e6", "features": ["MET_pt"]}
+    with pytest.raises(SampleError):
+        prepare(make_analysis(pair, event=event), out)
+    assert (out / "manifest.json").read_bytes() == before
+    assert leftovers(pair) == ["out"]
+
+
+def test_failure_to_move_the_new_store_puts_the_older_one_back(pair, monkeypatch):
+    out = prepare(make_analysis(pair), pair / "out")
+    before = (out / "manifest.json").read_bytes()
+    move = Path.replace
+
+    def refuse_new(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise PermissionError(13, "Permission denied")
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse_new)
+    with pytest.raises(OutputError, match=r"out: cannot be written \(Permission denied\)$"):
+        prepare(make_analysis(pair, luminosity=2.0), out)
+    assert (out / "manifest.json").read_bytes() == before
+    assert leftovers(pair) == ["out"]
+
+
+def test_progress_rises_to_the_size_of_the_files(pair, monkeypatch):
+    monkeypatch.setitem(prepare.__globals__, "CHUNK_ENTRIES", 13)
+    calls: list[tuple[str, int, int]] = []
+    prepare(make_analysis(pair), pair / "out", progress=lambda *call: calls.append(call))
+    total = sum((pair / name).stat().st_size for name in ("s.root", "b.root"))
+    done = [call[1] for call in calls]
+    assert done == sorted(done)
+    assert done[-1] == total
+    assert {call[2] for call in calls} == {total}
+    assert len(calls) == 10
+    assert [text for text, *_ in calls[::5]] == ["reading (sig)", "reading (bkg)"]
