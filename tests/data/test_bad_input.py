@@ -45,7 +45,7 @@ def refusal(base: Path, kind: type[AOTError], **changes: object) -> str:
 
 
 @pytest.fixture
-def pair(tmp_path) -> Path:
+def pair(tmp_path: Path) -> Path:
     write_pair(tmp_path)
     return tmp_path
 

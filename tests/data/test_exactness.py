@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from particle_transformer.data import Manifest
     from particle_transformer.events import Events, Ragged
 
-CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+CLOSE: dict[str, Any] = {"rtol": 1e-6, "atol": 1e-6}
 
 
 @dataclass(frozen=True)
@@ -422,7 +422,7 @@ def test_momenta_equal_the_vector_library(tmp_path, chunk_entries):
         muons = muons[muons.pt > 20]
         for name, objects in (("jets", jets), ("muons", muons)):
             flat = ak.flatten(objects)
-            four = vector.array({part: ak.to_numpy(flat[part]) for part in fields})
+            four: Any = vector.array({part: ak.to_numpy(flat[part]) for part in fields})
             cartesian = np.stack([four.px, four.py, four.pz, four.E], axis=1)
             found = events.objects[name].momenta
             assert found is not None

@@ -89,7 +89,7 @@ def hashes(met: list[float], jets: list[list[float]]) -> list[int]:
     found = content_identity(columns(met, jets), len(met))
     assert found.shape == (len(met), 1)
     assert found.dtype == np.int64
-    return found[:, 0].tolist()
+    return list(found[:, 0].tolist())
 
 
 number = st.floats(-1000, 1000, width=32)

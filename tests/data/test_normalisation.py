@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from particle_transformer.errors import InputFileError, SampleError
 JETS = ak.Array([[40.0], [50.0, 30.0], [], [60.0]])
 
 
-def content(weights: list[float], first: int = 1) -> dict[str, object]:
+def content(weights: list[float], first: int = 1) -> dict[str, Any]:
     """Four events: MET 100, 10, 200, 300, of which 10 fails the selection."""
     return {
         "event": np.arange(first, first + 4, dtype=np.int64),

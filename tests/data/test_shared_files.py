@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -22,7 +23,7 @@ NANO = SHARED / "nanoaod"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared files beside the repository")
 
 # The same relative tolerance as in test_exactness: float32 functions in another order.
-CLOSE = {"rtol": 2e-6, "atol": 2e-6}
+CLOSE: dict[str, Any] = {"rtol": 2e-6, "atol": 2e-6}
 
 
 def branches(path: Path, names: list[str], tree: str = "Events") -> ak.Array:
@@ -66,7 +67,7 @@ def nano(tmp_path, files, *, cross_sections=None, **changes):
     return make_analysis(tmp_path, **settings)
 
 
-def split(store: Store) -> list:
+def split(store: Store) -> list[Any]:
     events = store.events()
     return [
         events.take(np.flatnonzero(events.process == number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
@@ -34,7 +34,7 @@ def test_columns_are_views_of_the_mapped_file(store):
     before = pa.total_allocated_bytes()
     events = Store(store)._shard(shards(store)[0].name)
     assert pa.total_allocated_bytes() == before
-    columns = [events.event, events.weight, events.identity, events.process, events.era]
+    columns: list[Any] = [events.event, events.weight, events.identity, events.process, events.era]
     columns += [*events.regions.values()]
     for collection in events.objects.values():
         assert collection.momenta is not None

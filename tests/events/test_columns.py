@@ -84,7 +84,7 @@ def events_from(jets: Nested, muons: Nested, *, momenta: bool = False) -> Events
     return Events(
         {"jets": ragged_from(jets, 2, momenta), "muons": ragged_from(muons, 1, momenta)},
         np.stack([number, number + 0.5], axis=1).astype(np.float32),
-        number + 0.25,
+        number.astype(np.float64) + 0.25,
         np.stack([number, -number], axis=1).astype(np.int64),
         (number % 3).astype(np.int16),
         (number % 2).astype(np.int16),
