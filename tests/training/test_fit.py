@@ -61,7 +61,7 @@ def _logits(model: AnalysisObjectTransformer, events: Events, index: np.ndarray)
 
 def test_it_learns_what_can_be_learned(sample: tuple[Events, np.ndarray], tmp_path: Path) -> None:
     events, target = sample
-    model, result = _fit(sample, tmp_path, replace(SETTINGS, epochs=8))
+    model, result = _fit(sample, tmp_path, replace(SETTINGS, epochs=10))
     scores = _logits(model, events, TEST)[:, 0]
     # The likelihood ratio: each jet's first feature shifts by 1.5 deviations, an event without
     # jets says nothing.
@@ -72,7 +72,7 @@ def test_it_learns_what_can_be_learned(sample: tuple[Events, np.ndarray], tmp_pa
     assert reachable > 0.85
     assert roc_auc_score(target[TEST], scores) > reachable - 0.03
     assert not model.training
-    assert len(result.history) == 8
+    assert len(result.history) == 10
 
 
 def test_the_model_ends_with_the_best_epoch(
@@ -174,11 +174,17 @@ def test_negative_weights_and_several_classes(
     torch.manual_seed(0)
     model = toy_model(num_outputs=3)
     _, result = _fit(
-        (events, three), tmp_path, replace(SETTINGS, epochs=6), model=model, weight=weight
+        (events, three),
+        tmp_path,
+        replace(SETTINGS, epochs=12, learning_rate=1e-2),
+        model=model,
+        weight=weight,
     )
     assert result.history[-1]["val_loss"] < result.history[0]["val_loss"]
-    accuracy = (_logits(model, events, TEST).argmax(1).numpy() == three[TEST]).mean()
-    assert accuracy > 0.75
+    # Class 2 is a cut on the event feature, and holds half of the events.
+    predicted = _logits(model, events, TEST).argmax(1).numpy()
+    assert ((predicted == 2) == (three[TEST] == 2)).mean() > 0.9
+    assert (predicted == three[TEST]).mean() > 0.8
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_batch(

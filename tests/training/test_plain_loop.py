@@ -23,7 +23,7 @@ def test_a_hand_written_loop_learns_from_padded_tensors() -> None:
     model = AnalysisObjectTransformer(6, 2, 16, 16, 16, 16, 8, 2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     test = slice(1000, 1600)
-    for step in range(60):
+    for step in range(120):
         batch = slice(50 * step % 1000, 50 * step % 1000 + 50)
         optimizer.zero_grad()
         logits = model(objects[batch], event[batch], mask[batch])
