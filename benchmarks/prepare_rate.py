@@ -122,7 +122,9 @@ def main() -> None:
                 f"{label:22s} {statistics.median(found):10,.0f} events/s per core "
                 f"({min(found):,.0f} to {max(found):,.0f})"
             )
-        ratio = statistics.median(rates["prepare"]) / statistics.median(rates["uproot, reading only"])
+        ratio = statistics.median(rates["prepare"]) / statistics.median(
+            rates["uproot, reading only"]
+        )
         print(f"{'prepare / reading':22s} {ratio:10.2f}")
 
 

@@ -107,7 +107,7 @@ def test_a_sample_is_complete_and_consistent(tmp_path):
     assert len(set(events["event"])) == len(events["event"])
     chunk = [(number - 1) // 40 + 1 for number in events["event"]]
     assert chunk == events["luminosityBlock"]
-    assert min(events["MET_pt"]) > 120
+    assert min(events["MET_pt"]) > 180
     assert described["seed"] == 3
     analysis = yaml.safe_load(path.read_text())
     section = analysis["processes"]["ZToNuNu"]["cross_section"]

@@ -55,7 +55,7 @@ class ChunkTask:
     chunk: int
     events: int
     seed: int
-    skim_met: float | None = 120.0
+    skim_met: float | None = 180.0
     generator_filter: GeneratorFilter | None = field(default_factory=GeneratorFilter)
     detector: Detector = field(default_factory=Detector)
 

@@ -48,7 +48,7 @@ def simulate(
     """Simulate tt̄H(→invisible) and its backgrounds in proton collisions at 13.6 TeV.
 
     Each process is generated in chunks of fixed size, from the first on, until at least `events`
-    of its events have MET_pt > 120 GeV; those are written, all of them. The events depend on
+    of its events have MET_pt > 180 GeV; those are written, all of them. The events depend on
     `seed`, `events` and `chunk_events` only: any number of workers gives byte-identical Parquet
     and bit-identical ROOT columns.
 
