@@ -1,5 +1,7 @@
 """Boosted trees on what a run's networks saw: the same inputs, folds, validation and weights.
 
+The inputs are the store's features and, where the network has the pairwise bias, the momenta.
+
 For each RUN (several runs of one analysis with different seeds are averaged) XGBoost is trained per
 fold on the store's features, padded, with missing objects as NaN; its depth and number of trees are
 chosen on the validation events of the fold, which the network uses for early stopping. Prints the
@@ -13,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
 import xgboost
-from numpy.typing import NDArray
 
 from particle_transformer.artefact.run_folder import RunFolder
 from particle_transformer.config import SIGNAL, Analysis, load_analysis
@@ -25,6 +27,9 @@ from particle_transformer.data import Store
 from particle_transformer.evaluation import auc, roc_curve
 from particle_transformer.events import Events, fold_of, split_roles
 from particle_transformer.losses.weights import training_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DEPTHS = (3, 4, 6)
 REPLICAS = 200
@@ -35,11 +40,14 @@ def padded(events: Events) -> NDArray[np.float32]:
     columns = [events.event]
     for ragged in events.objects.values():
         most = int(np.quantile(ragged.counts, 0.999)) if len(ragged.counts) else 0
-        grid = np.full((len(events), most, ragged.values.shape[1]), np.nan, dtype=np.float32)
+        values = ragged.values
+        if ragged.momenta is not None:
+            values = np.concatenate([values, ragged.momenta], axis=1)
+        grid = np.full((len(events), most, values.shape[1]), np.nan, dtype=np.float32)
         owner = np.repeat(np.arange(len(events)), ragged.counts)
         place = np.arange(len(owner)) - ragged.offsets[owner]
         inside = place < most
-        grid[owner[inside], place[inside]] = ragged.values[inside]
+        grid[owner[inside], place[inside]] = values[inside]
         columns.append(grid.reshape(len(events), -1))
     return np.concatenate(columns, axis=1)
 

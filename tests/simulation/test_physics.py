@@ -155,6 +155,7 @@ def test_the_filter_changes_nothing_above_the_skim(everything, process, events):
     # Lower cuts than the default ones: the complete sample has too few events above those.
     cuts = GeneratorFilter(hard_pt=20, evolved_pt=90)
     filtered = generate_chunk(ChunkTask(process, 0, events, 2, None, cuts))
+    assert filtered is not None
     complete = everything[process]
     assert filtered.selected > 1.2 * filtered.generated  # the filter is at work
     for low, high in ((120, 150), (150, 220), (220, 1e9)):

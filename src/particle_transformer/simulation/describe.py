@@ -31,21 +31,21 @@ source: {{format: nanoaod, tree: Events, event_number: event}}
 luminosity: {luminosity:g}    # fb⁻¹
 processes:
 {processes}
-objects:
+objects:    # absolute values: the physics is symmetric under reflections of η and φ
   jets:
     collection: Jet
     select: "pt > 30 and abs(eta) < 4.7"
     sort_by: pt
     max: 16
-    features: [log(pt), eta, delta_phi(phi, met.phi), log(max(mass, 0.1)), area, btag]
+    features: [log(pt), abs(eta), abs(delta_phi(phi, met.phi)), log(max(mass, 0.1)), area, btag]
   electrons:
     collection: Electron
     select: "pt > 10 and abs(eta) < 2.5"
-    features: [log(pt), eta, delta_phi(phi, met.phi), charge]
+    features: [log(pt), abs(eta), abs(delta_phi(phi, met.phi)), charge]
   muons:
     collection: Muon
     select: "pt > 10 and abs(eta) < 2.4"
-    features: [log(pt), eta, delta_phi(phi, met.phi), charge]
+    features: [log(pt), abs(eta), abs(delta_phi(phi, met.phi)), charge]
 event:
   define: {{met.pt: MET_pt, met.phi: MET_phi, ht: "sum(jets.pt)"}}
   features: [log(met.pt), log(max(ht, 1)), count(jets)]

@@ -141,6 +141,10 @@ def _train(
     run.record.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
+def _silent(label: str, done: int, total: int) -> None:
+    del label, done, total
+
+
 class _EpochProgress:
     """A fit's progress as a labelled one: batches done, and the last validation loss."""
 
@@ -148,11 +152,18 @@ class _EpochProgress:
         self._label = label
         self._report = report
         self._state = ""
+        self._total = 1
+
+    def finish(self, best_epoch: int) -> None:
+        """Complete the bar, also where early stopping ended the fit."""
+        self._report(f"{self._label} (best epoch {best_epoch + 1})", self._total, self._total)
 
     def __call__(self, done: int, total: int, record: EpochRecord | None) -> None:
         if record is not None:
             self._state = f" (epoch {record['epoch'] + 1}, val. loss {record['val_loss']:.4f})"
-        self._report(self._label + self._state, done, total)
+        self._total = total
+        # The last step is `finish`'s: until then the best weights are not restored.
+        self._report(self._label + self._state, min(done, total - 1), total)
 
 
 def _targets(analysis: Analysis) -> NDArray[np.int64]:
@@ -222,6 +233,7 @@ def _train_fold(
         **analysis.model.model_dump(),
         num_outputs=1 if len(analysis.classes) == 2 else len(analysis.classes),
     )
+    bar = _EpochProgress(label, progress or _silent)
     fit = fit_network(
         model,
         events,
@@ -241,8 +253,9 @@ def _train_fold(
         ),
         checkpoint_dir=run.checkpoints(fold),
         log_dir=run.logs(fold),
-        progress=None if progress is None else _EpochProgress(label, progress),
+        progress=bar,
     )
+    bar.finish(fit.best_epoch)
     metadata = {
         "analysis": analysis.name,
         "fold": fold,
