@@ -146,3 +146,21 @@ def test_interrupt_ends_with_one_line_and_nothing_written(tmp_path: Path) -> Non
     assert errors.strip().splitlines()[-1] == "aot: interrupted"
     assert "Traceback" not in errors
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "command"),
+    [("fastjet", "sim", ["simulate", "--events", "1", "--out", "x"])],
+)
+def test_a_missing_extra_is_one_sentence_with_the_command(
+    tmp_path: Path, module: str, extra: str, command: list[str]
+) -> None:
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; sys.argv = ['aot', *{command!r}]; "
+        "from particle_transformer.cli.main import main; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert_one_line(result, module, f"pip install 'analysis-object-transformer[{extra}]'")
+    assert not list(tmp_path.iterdir())

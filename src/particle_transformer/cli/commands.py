@@ -81,7 +81,7 @@ def evaluate(
 
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder of the sample; must not exist yet.")],
-    events: Annotated[int, typer.Option(min=1, help="Selected events per process.")] = 4000,
+    events: Annotated[int, typer.Option(min=1, help="Selected events per process.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 1,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; all cores by default. Changes no event.")
@@ -104,7 +104,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of the demo; must not exist yet.")] = Path(
         "demo"
     ),
-    events: Annotated[int, typer.Option(min=500, help="Selected events per process.")] = 4000,
+    events: Annotated[int, typer.Option(min=500, help="Selected events per process.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 1,
 ) -> None:
     """Simulate a small sample, train on it, evaluate: the whole way in minutes."""
