@@ -9,6 +9,7 @@ import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from sklearn.metrics import roc_auc_score
 
 from helpers.runs import PROCESSES, small_analysis
@@ -133,6 +134,33 @@ def test_same_seed_same_networks(tmp_path: Path) -> None:
         run = RunFolder(train(load_analysis(small_analysis(folder)), folder / "run"))
         weights.append((run.network(1) / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_recorded_data_is_neither_trained_on_nor_in_any_figure(tmp_path: Path) -> None:
+    """A data process between the simulated ones changes no network and no figure."""
+    found = []
+    for with_data in (False, True):
+        folder = tmp_path / str(with_data)
+        folder.mkdir()
+        file = small_analysis(folder)
+        if with_data:
+            data = ak.from_parquet(folder / "ttbar.parquet")
+            data["event"] = data.event + 10_000_000
+            ak.to_parquet(data[[name for name in data.fields if name != "genWeight"]],
+                          folder / "met.parquet")  # fmt: skip
+            content = yaml.safe_load(file.read_text())
+            (first, signal), *rest = content["processes"].items()
+            content["processes"] = {
+                first: signal, "met": {"class": "data", "files": ["met.parquet"]}, **dict(rest)
+            }  # fmt: skip
+            file.write_text(yaml.safe_dump(content, sort_keys=False))
+        run = RunFolder(train(load_analysis(file), folder / "run"))
+        metrics, scored = evaluate_run(run)
+        found.append(metrics)
+        scores = pq.read_table(run.evaluation / "scores.parquet")
+        assert set(scores["process"].to_pylist()) == set(PROCESSES)
+        assert scored.test.processes == tuple(PROCESSES)
+    assert found[1] == found[0]
 
 
 def test_a_changed_store_is_refused(tmp_path: Path) -> None:

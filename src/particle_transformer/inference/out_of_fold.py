@@ -124,16 +124,19 @@ def _scored(
     score: NDArray[np.float64],
     fold: NDArray[np.int64],
 ) -> ScoredEvents:
-    manifest = store.manifest
-    is_signal = np.array([name == SIGNAL for name in manifest.classes])
+    classes = np.array(store.manifest.classes)
+    simulated = np.flatnonzero(classes != DATA)
+    # Evaluation knows simulation alone: its processes are numbered without data.
+    number = np.full(len(classes), -1, dtype=np.int16)
+    number[simulated] = np.arange(len(simulated))
     process = events.process[rows]
     return ScoredEvents(
         score=score,
         weight=events.weight[rows],
-        is_signal=is_signal[process],
-        process=process,
+        is_signal=(classes == SIGNAL)[process],
+        process=number[process],
         fold=fold.astype(np.int16),
         regions={name: flags[rows] for name, flags in events.regions.items()},
-        processes=tuple(manifest.processes),
-        process_class=tuple(manifest.classes),
+        processes=tuple(store.manifest.processes[index] for index in simulated),
+        process_class=tuple(store.manifest.classes[index] for index in simulated),
     )
