@@ -181,6 +181,22 @@ def test_more_folds_than_events_allow(tmp_path: Path) -> None:
     assert not (tmp_path / "run.partial").exists()
 
 
+@pytest.mark.parametrize("lacking", ["signal", "top"])
+def test_the_class_that_a_fold_lacks_is_named(tmp_path: Path, lacking: str) -> None:
+    file = small_analysis(tmp_path)
+    content = yaml.safe_load(file.read_text())
+    content["processes"].pop("wjets")
+    content["processes"]["ttbar"]["class"] = "top"
+    file.write_text(yaml.safe_dump(content))
+    # All of its events have one number, and so one fold.
+    path = tmp_path / ("signal.parquet" if lacking == "signal" else "ttbar.parquet")
+    events = ak.from_parquet(path)
+    events["event"] = np.ones(len(events), dtype=np.int64)
+    ak.to_parquet(events, path)
+    with pytest.raises(SampleError, match=rf"no \w+ event of class {lacking} among"):
+        train(load_analysis(file), tmp_path / "run")
+
+
 def test_output_below_a_file_is_an_output_error(tmp_path: Path) -> None:
     file = small_analysis(tmp_path)
     with pytest.raises(OutputError, match="cannot be written"):

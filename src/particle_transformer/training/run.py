@@ -14,7 +14,7 @@ import torch
 from particle_transformer._version import __version__
 from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder, check_new
-from particle_transformer.config import SIGNAL, dump_analysis
+from particle_transformer.config import DATA, dump_analysis
 from particle_transformer.data import Store, prepare
 from particle_transformer.errors import AOTError, OutputError, SampleError
 from particle_transformer.events import split_roles
@@ -166,19 +166,22 @@ class _EpochProgress:
         self._report(self._label + self._state, min(done, total - 1), total)
 
 
-def _targets(analysis: Analysis) -> NDArray[np.int64]:
-    """Training target of each process: with two classes 1 is signal, else the class's index."""
+def _target_names(analysis: Analysis) -> tuple[str, ...]:
+    """Class of each training target: with two classes 1 is signal, else signal is 0."""
     classes = analysis.classes
-    names = [analysis.class_of(process) for process in analysis.processes]
-    if len(classes) == 2:
-        return np.array([int(name == SIGNAL) for name in names])
-    return np.array([classes.index(name) if name in classes else -1 for name in names])
+    return classes[::-1] if len(classes) == 2 else classes
+
+
+def _targets(analysis: Analysis) -> NDArray[np.int64]:
+    """Training target of each process; -1 for data."""
+    targets = {name: target for target, name in enumerate(_target_names(analysis))}
+    return np.array([targets.get(analysis.class_of(name), -1) for name in analysis.processes])
 
 
 def _training_events(analysis: Analysis, store: Store) -> Events:
     """Events of the classes that are trained on, in regions of role signal."""
     events = store.events()
-    data = np.array([name == "data" for name in store.manifest.classes])
+    data = np.array([name == DATA for name in store.manifest.classes])
     signal_regions = [
         events.regions[name] for name, region in analysis.regions.items() if region.role == "signal"
     ]
@@ -202,12 +205,9 @@ def _train_fold(
     settings = analysis.training
     processes = list(analysis.processes)
     training, validation, test = split_roles(events.identity, fold, settings.folds)
+    names = _target_names(analysis)
     for role, index in (("training", training), ("validation", validation), ("test", test)):
-        missing = [
-            name
-            for number, name in enumerate(analysis.classes)
-            if not (target[index] == number).any()
-        ]
+        missing = [name for number, name in enumerate(names) if not (target[index] == number).any()]
         if missing:
             message = (
                 f"no {role} event of class {', '.join(missing)} among {len(events)} events; "
@@ -223,7 +223,7 @@ def _train_fold(
             events.process[index],
             balance=settings.balance,
             negative_weights=settings.negative_weights,
-            class_names=["background", SIGNAL] if len(analysis.classes) == 2 else analysis.classes,
+            class_names=names,
             process_names=processes,
         )
     torch.manual_seed(settings.seed * 1000 + fold)
