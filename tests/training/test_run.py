@@ -163,6 +163,25 @@ def test_recorded_data_is_neither_trained_on_nor_in_any_figure(tmp_path: Path) -
     assert found[1] == found[0]
 
 
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_evaluation_that_fails_leaves_the_old_one(
+    trained: tuple[RunFolder, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+) -> None:
+    run, _ = trained
+    before = {path.name: path.read_bytes() for path in run.evaluation.iterdir()}
+
+    def fail(table: object, where: Path) -> None:
+        where.write_bytes(b"half")
+        raise failure
+
+    monkeypatch.setattr(pq, "write_table", fail)
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        evaluate_run(run)
+    assert {path.name: path.read_bytes() for path in run.evaluation.iterdir()} == before
+
+
 def test_a_changed_store_is_refused(tmp_path: Path) -> None:
     file = small_analysis(tmp_path)
     train(load_analysis(file), tmp_path / "run", store=tmp_path / "store")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from particle_transformer.errors import OutputError
 from particle_transformer.inference.out_of_fold import ScoredRun, score_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from particle_transformer.artefact.run_folder import RunFolder
@@ -94,12 +95,21 @@ def _write_scores(path: Path, scored: ScoredRun) -> None:
         **{f"logit_{output}": column for output, column in enumerate(scored.logits.T)},
         "score": scored.test.score,
     }
-    partial = path.with_suffix(".partial")
-    pq.write_table(pa.table(columns), partial)
-    partial.replace(path)
+    with _replacing(path) as partial:
+        pq.write_table(pa.table(columns), partial)
 
 
 def _write_text(path: Path, text: str) -> None:
+    with _replacing(path) as partial:
+        partial.write_text(text)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; it takes the place of `path`, or is removed."""
     partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
