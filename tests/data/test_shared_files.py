@@ -249,7 +249,7 @@ def test_the_tutorial_example(tmp_path):
             found = part.objects[collection]
             assert found.counts.tolist() == ak.num(order).tolist()
             np.testing.assert_allclose(found.values[:, 0], np.log(four.pt), **CLOSE)
-            np.testing.assert_allclose(found.values[:, 1], four.eta, **CLOSE)
+            np.testing.assert_allclose(found.values[:, 1], np.abs(four.eta), **CLOSE)
             assert found.momenta is not None
             expected = np.stack([four.px, four.py, four.pz], axis=1)
             scale = np.asarray(four.p)[:, np.newaxis]
