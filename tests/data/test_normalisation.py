@@ -125,6 +125,24 @@ def test_runs_tree_states_the_sum_of_a_skim(tmp_path, suffix):
     assert [record.generated for record in store.manifest.inputs[:2]] == [60.0, 30.0]
 
 
+@pytest.mark.parametrize("generator", ["where(genWeight > 0, 1, -1)", "sign"])
+def test_a_stated_sum_is_that_of_a_branch_and_not_of_what_is_made_of_it(tmp_path, generator):
+    # Σ genWeight = 150 says nothing about Σ sign(genWeight): the yield would be wrong by 50.
+    write_tree(tmp_path / "s.root", content([50, 50, 50, 50]), runs=runs([3], [150]))
+    changes = {
+        "weights": {"generator": generator},
+        "event": {"define": {"sign": "where(genWeight > 0, 1, -1)"}, "features": ["MET_pt"]},
+    }
+    message = r"s.root: weights.generator is '.*', but the file states .* name that branch \(genW"
+    with pytest.raises(InputFileError, match=message):
+        signal_store(tmp_path, **changes)
+    assert not (tmp_path / "out").exists()
+    # Where the files state nothing, the sum is that of the expression.
+    write_tree(tmp_path / "s.root", content([50, 50, -50, 50]))
+    _, weight = signal_store(tmp_path, **changes)
+    assert weight.tolist() == [3000.0, 3000.0, -3000.0, 3000.0]
+
+
 def test_without_a_generator_weight_the_generated_events_count(tmp_path):
     write_tree(tmp_path / "s.root", content([1, 2, 3, 4]), runs=runs([60], [1e9]))
     _, weight = signal_store(tmp_path, weights={"pileup": "puWeight"})

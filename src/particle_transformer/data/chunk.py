@@ -16,7 +16,8 @@ from particle_transformer.data.names import Branch, Names
 from particle_transformer.data.scope import Scope
 from particle_transformer.errors import AnalysisFileError
 from particle_transformer.events import Events, Ragged
-from particle_transformer.expressions import conjuncts
+from particle_transformer.expressions import conjuncts, parse
+from particle_transformer.expressions.nodes import Name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +133,12 @@ class ChunkReader:
                 raise AnalysisFileError(message)
             branches.append(meaning.name)
         return tuple(branches)
+
+    @property
+    def generator_is_branch(self) -> bool:
+        """Whether the generator weight is a branch as the file has it, not computed from some."""
+        tree = parse(self._analysis.weights["generator"]).tree
+        return isinstance(tree, Name) and isinstance(self._names.resolve(tree.name, None), Branch)
 
     def read(self, start: int, stop: int) -> Chunk:
         """Read, select and evaluate the entries start <= i < stop."""

@@ -254,6 +254,14 @@ class _Preparation:
                 self._report(index, stop / reader.entries)
             weighted = "generator" in self._analysis.weights
             stated = reader.generated() if not self._is_data(file.process) else None
+            if stated is not None and weighted and not chunks.generator_is_branch:
+                message = (
+                    f"{file.path}: weights.generator is {self._analysis.weights['generator']!r}, "
+                    f"but the file states the sum of a branch over all generated events "
+                    f"(genEventSumw); name that branch (genWeight), and put factors beside it "
+                    f"under another name of weights"
+                )
+                raise InputFileError(message)
             total_weight, known = generated_sum(
                 stated, weighted=weighted, entries=reader.entries, generator_sum=generator
             )
