@@ -108,7 +108,11 @@ def _notes(manifest: Manifest) -> list[str]:
             f"{truncated} objects beyond the cap of their collection were not shown to the "
             f"network; sums such as HT include them."
         )
-    dropped = sum(sum(counts.values()) for counts in manifest.non_finite.values())
-    if dropped:
-        notes.append(f"{dropped} events with NaN or infinity in a feature were dropped.")
+    for process, counts in manifest.non_finite.items():
+        if counts:
+            listed = ", ".join(f"{feature!r} in {count}" for feature, count in counts.items())
+            notes.append(
+                f"Events of {process} with NaN or infinity were dropped: {listed}; "
+                f"they are missing from its yield."
+            )
     return notes
