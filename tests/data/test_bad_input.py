@@ -453,6 +453,15 @@ def test_output_below_a_file(pair):
     assert (pair / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("out", [".", "..", "/"])
+def test_output_without_a_name_of_its_own(pair, monkeypatch, out):
+    (pair / "empty").mkdir()
+    monkeypatch.chdir(pair / "empty")
+    with pytest.raises(OutputError, match=r"give --out a folder with its own name"):
+        prepare(make_analysis(pair), Path(out))
+    assert list((pair / "empty").iterdir()) == []
+
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -22,9 +23,6 @@ from particle_transformer.events import fold_of
 from particle_transformer.inference.evaluate import evaluate_run
 from particle_transformer.inference.score import score_events, signal_probability
 from particle_transformer.training.run import train
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +212,16 @@ def test_the_class_that_a_fold_lacks_is_named(tmp_path: Path, lacking: str) -> N
     ak.to_parquet(events, path)
     with pytest.raises(SampleError, match=rf"no \w+ event of class {lacking} among"):
         train(load_analysis(file), tmp_path / "run")
+
+
+def test_the_working_folder_cannot_become_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analysis = load_analysis(small_analysis(tmp_path))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(OutputError, match=r"give --out a folder with its own name"):
+        train(analysis, Path())
 
 
 def test_output_below_a_file_is_an_output_error(tmp_path: Path) -> None:

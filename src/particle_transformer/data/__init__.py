@@ -1,7 +1,7 @@
 """Input files to prepared events: readers, selections, normalisation, the store."""
 
 from particle_transformer.data.manifest import CutflowRow, InputRecord, Manifest, read_manifest
-from particle_transformer.data.prepare import check_inputs, prepare
+from particle_transformer.data.prepare import check_inputs, partial_beside, prepare
 from particle_transformer.data.store import Store
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Manifest",
     "Store",
     "check_inputs",
+    "partial_beside",
     "prepare",
     "read_manifest",
 ]

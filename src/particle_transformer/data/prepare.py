@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
 
-__all__ = ["CHUNK_ENTRIES", "check_inputs", "prepare"]
+__all__ = ["CHUNK_ENTRIES", "check_inputs", "partial_beside", "prepare"]
 
 CHUNK_ENTRIES = 100_000
 """Entries read at once: large enough for numpy's speed, small enough for memory."""
@@ -79,11 +79,11 @@ def prepare(
     OutputError
         If `out` cannot be written, or is something other than a store.
     """
+    partial = partial_beside(out)
     files = find_files(analysis)
     fingerprint = _fingerprint(analysis, files, unblind=unblind)
     if _is_up_to_date(out, fingerprint):
         return out
-    partial = out.with_name(out.name + ".partial")
     try:
         if partial.exists():
             shutil.rmtree(partial)
@@ -98,6 +98,20 @@ def prepare(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def partial_beside(out: Path) -> Path:
+    """Name the folder beside `out` in which it is assembled.
+
+    Raises
+    ------
+    OutputError
+        If `out` is no name of its own (``.``, ``..``, ``/``): nothing can take its place.
+    """
+    if out.name in ("", ".."):
+        message = f"{out}: a folder that cannot be replaced; give --out a folder with its own name"
+        raise OutputError(message)
+    return out.with_name(out.name + ".partial")
 
 
 def check_inputs(analysis: Analysis) -> list[tuple[InputFile, int]]:

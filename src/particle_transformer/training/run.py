@@ -15,7 +15,7 @@ from particle_transformer._version import __version__
 from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder, check_new
 from particle_transformer.config import DATA, dump_analysis
-from particle_transformer.data import Store, prepare
+from particle_transformer.data import Store, partial_beside, prepare
 from particle_transformer.errors import AOTError, OutputError, SampleError
 from particle_transformer.events import split_roles
 from particle_transformer.losses.weights import training_weights
@@ -73,7 +73,7 @@ def train(
         For every mistake in the input; nothing is left behind then.
     """
     check_new(out, "aot train")
-    partial = RunFolder(out.with_name(out.name + ".partial"))
+    partial = RunFolder(partial_beside(out))
     try:
         if partial.path.exists():
             shutil.rmtree(partial.path)
