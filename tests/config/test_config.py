@@ -270,7 +270,7 @@ JETS = "objects/jets"
         ({"training": {"negative_weights": "kep"}}, "training.negative_weights: got 'kep', expected"),
         ({"training": 3}, "training: got 3, expected keys with values"),
         ({"model": {"embed_dims": 100}},
-         "model.embed_dims: got 100, expected a multiple of num_heads = 8"),
+         "model.linear_dims1: got 100, expected a multiple of num_heads = 8"),
         ({"model": {"linear_dims2": 12}},
          "model.linear_dims2: got 12, expected a multiple of num_heads = 8"),
         ({"model": {"dropout": 1}}, "model.dropout: got 1, expected a number < 1"),
@@ -351,6 +351,17 @@ def test_dump_reads_back_equal_from_anywhere(tmp_path: Path, text: str) -> None:
 
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).map(lambda name: f"{name}_q")
+
+
+@pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029", "\n", "φ"])
+def test_every_character_of_a_path_survives_the_dump(character: str) -> None:
+    plain = yaml.safe_load(SHORT)
+    first = next(iter(plain["processes"].values()))
+    first["files"] = [f"/Æ.!{character})sëz.root"]
+    analysis = parse_analysis(plain, base=Path("/base"))
+    assert parse_analysis(yaml.safe_load(dump_analysis(analysis)), base=Path("/x")) == analysis
+
+
 EXPRESSIONS = st.sampled_from(
     ["pt", "log(pt)", "1", "1e-5 * eta", "delta_phi(phi, met.phi)", "True"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,10 @@ def parse_analysis(data: object, *, base: Path, label: str = "analysis") -> Anal
 def dump_analysis(analysis: Analysis) -> str:
     """Write the resolved analysis as YAML, which `load_analysis` reads back equal."""
     plain = analysis.model_dump(mode="json", by_alias=True, exclude_none=True)
-    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+    # PyYAML reads unescaped Unicode line breaks (NEL, LS, PS) back as spaces.
+    content = json.dumps(plain, ensure_ascii=False)
+    breaks = any(character in content for character in ("\x85", "\u2028", "\u2029"))
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=not breaks, width=100)
     return text
 
 

@@ -219,7 +219,7 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _heads_divide_widths(self) -> Self:
-        for name in ("embed_dims", "linear_dims1", "linear_dims2"):
+        for name in ("linear_dims1", "linear_dims2"):  # attention works at the blocks' widths
             width = getattr(self, name)
             if width % self.num_heads:
                 message = f"got {width}, expected a multiple of num_heads = {self.num_heads}"
