@@ -184,6 +184,17 @@ def test_no_such_tree(pair):
     assert message == f"{pair}/s.root: no tree 'Event' in this file; nearest: Events"
 
 
+def test_pair_bias_says_which_fields_it_needs(tmp_path):
+    for name in "sb":
+        sample = make_sample(1, 10)
+        jets = {field: array for field, array in sample.jagged["Jet"].items() if field != "mass"}
+        without = type(sample)(sample.flat, {**sample.jagged, "Jet": jets})
+        write_root(tmp_path / f"{name}.root", without)
+    message = refusal(tmp_path, InputFileError, model={"pair_bias": True})
+    assert "field 'mass' of jets (branch 'Jet_mass') is neither in the file nor" in message
+    assert message.endswith("; model.pair_bias needs pt, eta, phi, mass")
+
+
 def test_something_else_than_a_tree(tmp_path):
     write_pair(tmp_path)
     with uproot.recreate(tmp_path / "s.root") as file:

@@ -14,7 +14,7 @@ from particle_transformer.data.cutflow import Cutflow
 from particle_transformer.data.identity import content_identity, numbered_identity
 from particle_transformer.data.names import Branch, Names
 from particle_transformer.data.scope import Scope
-from particle_transformer.errors import AnalysisFileError
+from particle_transformer.errors import AnalysisFileError, InputFileError
 from particle_transformer.events import Events, Ragged
 from particle_transformer.expressions import conjuncts, parse
 from particle_transformer.expressions.nodes import Name
@@ -105,7 +105,11 @@ class ChunkReader:
         nominal = self._names.branches(_nominal_expressions(analysis))
         weights = self._names.branches([(text, None) for text in self._weight_expressions()])
         self._identity = self._identity_branches(analysis.source.identity)
-        momenta = self._names.branches(_momentum_expressions(analysis))
+        try:
+            momenta = self._names.branches(_momentum_expressions(analysis))
+        except InputFileError as error:  # the user may never have written that name
+            message = f"{error}; model.pair_bias needs {', '.join(MOMENTUM_FIELDS)}"
+            raise InputFileError(message) from error
         self._hashed = sorted({name for names in nominal.values() for name in names})
         groups = (nominal, momenta, weights)
         self._branches = {
