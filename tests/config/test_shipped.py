@@ -1,0 +1,42 @@
+"""What the repository ships for users to copy is valid: example files, the page on the grammar."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from particle_transformer.config import load_analysis, parse_analysis
+from particle_transformer.expressions import FUNCTIONS
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = (REPOSITORY / "docs" / "analysis-file.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_examples_are_valid(path: Path) -> None:
+    assert load_analysis(path).regions
+
+
+def test_the_page_on_the_analysis_file_shows_a_valid_one() -> None:
+    text = PAGE.partition("```yaml\n")[2].partition("```")[0]
+    analysis = parse_analysis(yaml.safe_load(text), base=Path())
+    assert analysis.objects["jets"].features[2] == "delta_phi(phi, met.phi)"
+
+
+def test_the_page_on_the_analysis_file_has_every_function() -> None:
+    table = PAGE.partition("| function | gives |")[2]
+    assert [name for name in FUNCTIONS if name not in table] == []
+
+
+@pytest.mark.parametrize("name", ["", ".conjuncts"])
+def test_examples_in_docstrings(name: str) -> None:
+    module = import_module(f"particle_transformer.expressions{name}")
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
