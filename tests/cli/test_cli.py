@@ -79,9 +79,11 @@ def test_unknown_key_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    result = aot("--debug", "validate", tmp_path / "none.yaml")
-    assert result.returncode == 1
-    assert "Traceback" in result.stderr
+    missing = tmp_path / "none.yaml"
+    for words in (["--debug", "validate", missing], ["validate", missing, "--debug"]):
+        result = aot(*words)
+        assert result.returncode == 1
+        assert "Traceback" in result.stderr
 
 
 def test_prepare_writes_a_store_and_shows_the_cutflow(tmp_path: Path) -> None:
@@ -104,6 +106,26 @@ def test_a_failing_command_leaves_nothing(tmp_path: Path) -> None:
     ):
         assert_one_line(aot(*command), "none of its 400 events is left", "met.pt > 1e9")
     assert set(tmp_path.iterdir()) == before
+
+
+def test_prepare_tells_what_was_dropped_and_truncated(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path)
+    content = yaml.safe_load(file.read_text())
+    content["source"]["non_finite"] = "drop"
+    content["objects"]["jets"]["max"] = 1
+    content["event"]["features"].append("log(met.pt - 120)")
+    file.write_text(yaml.safe_dump(content))
+    shown = aot("prepare", file, "--out", tmp_path / "store").stdout
+    assert "events of signal with NaN or infinity in event: log(met.pt - 120)" in shown
+    assert "jets of ttbar, beyond `max`" in shown
+
+
+def test_demo_refuses_other_settings_and_foreign_folders(tmp_path: Path) -> None:
+    (tmp_path / "demo.json").write_text('{"events": 700, "seed": 1}')
+    result = aot("demo", "--out", tmp_path, "--events", 800)
+    assert_one_line(result, "'events': 700", "'events': 800", "another --out")
+    (tmp_path / "demo.json").rename(tmp_path / "other.json")
+    assert_one_line(aot("demo", "--out", tmp_path), "not a demo's folder")
 
 
 def test_train_refuses_a_folder_with_content(tmp_path: Path) -> None:

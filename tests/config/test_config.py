@@ -270,7 +270,7 @@ JETS = "objects/jets"
         ({"training": {"negative_weights": "kep"}}, "training.negative_weights: got 'kep', expected"),
         ({"training": 3}, "training: got 3, expected keys with values"),
         ({"model": {"embed_dims": 100}},
-         "model.linear_dims1: got 100, expected a multiple of num_heads = 8"),
+         "model.embed_dims: got 100, expected a multiple of num_heads = 8"),
         ({"model": {"linear_dims2": 12}},
          "model.linear_dims2: got 12, expected a multiple of num_heads = 8"),
         ({"model": {"dropout": 1}}, "model.dropout: got 1, expected a number < 1"),

@@ -101,20 +101,27 @@ def simulate(
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the demo; must not exist yet.")] = Path(
-        "demo"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("demo"),
     events: Annotated[int, typer.Option(min=500, help="Selected events per process.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 1,
 ) -> None:
-    """Simulate a small sample, train on it, evaluate: the whole way in minutes."""
-    from particle_transformer.artefact.run_folder import check_new
+    """Simulate a small sample, train on it, evaluate: the whole way in minutes.
 
-    check_new(out, "aot demo")
+    A demo that was interrupted goes on after its last complete step.
+    """
+    from particle_transformer.cli.demo_folder import open_demo
+
+    open_demo(out, events=events, seed=seed)
     sample, run = out / "sample", out / "run"
     say("1/3 simulating tt\u0304H(inv), tt\u0304, Z→νν+jets and W→ℓν+jets (Pythia 8, FastJet)")
-    simulate(sample, events=events, seed=seed)
+    if (sample / "analysis.yaml").exists():
+        say(f"simulated before: {sample / 'analysis.yaml'}")
+    else:
+        simulate(sample, events=events, seed=seed)
     say("2/3 preparing the events and training one network per fold")
-    train(sample / "analysis.yaml", run)
+    if (run / "run.json").exists():
+        say(f"trained before: {run}")
+    else:
+        train(sample / "analysis.yaml", run)
     say("3/3 scoring every event by the network of its own fold")
     evaluate(run)

@@ -51,18 +51,19 @@ def options(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit status 1."""
+    debug = "--debug" in sys.argv
     try:
-        app()
+        app(["--debug"] * debug + [word for word in sys.argv[1:] if word != "--debug"])
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:
             _fail("interrupted", INTERRUPTED)
         raise
     except AOTError as error:
-        if "--debug" in sys.argv:
+        if debug:
             raise
         _fail(str(error), 1)
     except OSError as error:
-        if "--debug" in sys.argv:
+        if debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", 1)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from particle_transformer.cli.progress import say
+
 if TYPE_CHECKING:
     from particle_transformer.data import Manifest
 
@@ -27,6 +29,12 @@ def print_cutflow(manifest: Manifest) -> None:
             f"{row.yield_:.6g} ± {row.yield_error:.2g}",
         )
     Console().print(table)
+    for process, counts in manifest.non_finite.items():
+        for feature, events in counts.items():
+            say(f"dropped: {events} events of {process} with NaN or infinity in {feature}")
+    for process, counts in manifest.truncated.items():
+        for collection, objects in counts.items():
+            say(f"not shown to the network: {objects} {collection} of {process}, beyond `max`")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
@@ -38,7 +46,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         ("AUC", metrics["auc"]),
         ("AUC, unweighted", metrics["auc_unweighted"]),
         *(
-            (f"background rejection at {float(point):.0%} signal efficiency", figure)
+            (f"background rejection at {100 * float(point):g}% signal efficiency", figure)
             for point, figure in metrics["rejection"].items()
         ),
         ("expected significance (Asimov)", metrics["significance"]),

@@ -223,7 +223,8 @@ class Model(Section):
             width = getattr(self, name)
             if width % self.num_heads:
                 message = f"got {width}, expected a multiple of num_heads = {self.num_heads}"
-                raise problem(message, name)
+                # Where the user gave embed_dims alone, that is the key to mend.
+                raise problem(message, "embed_dims" if width == self.embed_dims else name)
         return self
 
 
