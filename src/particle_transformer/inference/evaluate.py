@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from particle_transformer import evaluation
+from particle_transformer.atomic import replacing
 from particle_transformer.errors import OutputError
 from particle_transformer.inference.out_of_fold import ScoredRun, score_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from particle_transformer.artefact.run_folder import RunFolder
@@ -95,21 +95,10 @@ def _write_scores(path: Path, scored: ScoredRun) -> None:
         **{f"logit_{output}": column for output, column in enumerate(scored.logits.T)},
         "score": scored.test.score,
     }
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         pq.write_table(pa.table(columns), partial)
 
 
 def _write_text(path: Path, text: str) -> None:
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         partial.write_text(text)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it takes the place of `path`, or is removed."""
-    partial = path.with_suffix(".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particle_transformer.atomic import replacing
 from particle_transformer.errors import OutputError, require
 from particle_transformer.report import tables
 from particle_transformer.report.numbers import count
@@ -53,7 +54,8 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
     try:
         plots.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(_unwritable(path, error)) from error
+        message = f"{plots}: cannot be made ({error.strerror or error})"
+        raise OutputError(message) from error
     members = np.ones(len(content.test), dtype=bool)
     if content.signal_regions is not None:
         members = content.test.in_any(content.signal_regions)
@@ -77,24 +79,9 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
         provenance=dict(content.provenance),
         settings=dict(content.settings),
     )
-    try:
-        for drawing in drawings.values():
-            _replace(plots / f"{drawing.name}.pdf", drawing.pdf)
-        _replace(path, page.encode())
-    except OSError as error:
-        raise OutputError(_unwritable(path, error)) from error
+    for drawing in drawings.values():
+        with replacing(plots / f"{drawing.name}.pdf") as partial:
+            partial.write_bytes(drawing.pdf)
+    with replacing(path) as partial:
+        partial.write_text(page, encoding="utf-8")
     return path
-
-
-def _unwritable(path: Path, error: OSError) -> str:
-    return f"{path}: the report cannot be written ({error.strerror or error})"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
