@@ -14,7 +14,7 @@ from particle_transformer.data.readers.protocol import Column, Generated
 from particle_transformer.errors import InputFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["ParquetReader"]
 
@@ -38,21 +38,26 @@ class ParquetReader:
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
+        self._rows: _Rows | None = None
         self.names = tuple(self._file.schema_arrow.names)
         self.entries = int(self._file.metadata.num_rows)
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        """Read the columns `names` of the entries start <= i < stop."""
-        metadata = self._file.metadata
-        rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-        ends = np.cumsum([0, *rows])
-        groups = [
-            group for group in range(len(rows)) if ends[group] < stop and ends[group + 1] > start
-        ]
+        """Read the columns `names` of the entries start <= i < stop.
+
+        Calls for the same columns that follow one another through the file decode each row group
+        once, however large it is; any other call starts at the row group that holds `start`.
+        """
+        if not names:
+            return {}
+        wanted = tuple(names)
+        # Taken out while it is in use: after an error the next call starts afresh.
+        rows, self._rows = self._rows, None
         try:
-            table = self._file.read_row_groups(groups, columns=list(names))
-            first = ends[groups[0]] if groups else 0
-            table = table.slice(start - first, stop - start)
+            if rows is None or (rows.names, rows.position) != (wanted, start):
+                rows = _Rows(self._file, wanted, start)
+            table = rows.take(stop - start)
+            self._rows = rows
             return {
                 name: to_column(ak.from_arrow(table.column(name)), name, self._path)
                 for name in names
@@ -79,6 +84,47 @@ class ParquetReader:
 
     def __exit__(self, *details: object) -> None:
         self._file.close()
+
+
+class _Rows:
+    """Rows of some columns, decoded in order as they are asked for.
+
+    A batch is kept only until its last row is taken: memory holds the rows asked for and one batch.
+    """
+
+    def __init__(self, file: pq.ParquetFile, names: tuple[str, ...], start: int) -> None:
+        self.names = names
+        metadata = file.metadata
+        counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        firsts = np.cumsum([0, *counts])
+        group = max(int(np.searchsorted(firsts, start, side="right")) - 1, 0)
+        self._schema = pa.schema([file.schema_arrow.field(name) for name in names])
+        self._batches: Iterator[pa.RecordBatch] = file.iter_batches(
+            row_groups=list(range(group, len(counts))), columns=list(names)
+        )
+        self._rest: pa.RecordBatch | None = None
+        self.position = int(firsts[group])
+        self._skip(start - self.position)
+
+    def take(self, rows: int) -> pa.Table:
+        """The next `rows` rows, or as many as are left."""
+        batches = list(self._next(rows))
+        return pa.Table.from_batches(batches) if batches else self._schema.empty_table()
+
+    def _skip(self, rows: int) -> None:
+        for _ in self._next(rows):
+            pass
+
+    def _next(self, rows: int) -> Iterator[pa.RecordBatch]:
+        while rows > 0:
+            batch = self._rest if self._rest is not None else next(self._batches, None)
+            if batch is None:
+                return
+            part = batch.slice(0, rows)
+            self._rest = batch.slice(rows) if batch.num_rows > rows else None
+            self.position += part.num_rows
+            rows -= part.num_rows
+            yield part.select(list(self.names))
 
 
 def _unreadable(path: str, error: Exception) -> InputFileError:
