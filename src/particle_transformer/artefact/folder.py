@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as bytes_from_tensors
 
+from particle_transformer.artefact.model_card import model_card as card_of
 from particle_transformer.errors import AOTError, InputFileError, OutputError
 from particle_transformer.model import AnalysisObjectTransformer
 
@@ -22,25 +23,13 @@ FORMAT_VERSION = 1
 
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
 
-_DEFAULT_CARD = """\
-# AnalysisObjectTransformer
-
-Classifies LHC collision events. `config.json` says what the network reads and separates,
-`model.safetensors` holds its weights and the scaling of its inputs.
-
-```python
-from particle_transformer.artefact import load_artefact
-model, metadata = load_artefact("this folder")
-```
-"""
-
 
 def save_artefact(
     path: Path,
     model: AnalysisObjectTransformer,
     metadata: dict[str, Any],
     *,
-    model_card: str = _DEFAULT_CARD,
+    model_card: str | None = None,
 ) -> None:
     """Write a network as a folder that can be loaded without pickle.
 
@@ -55,7 +44,7 @@ def save_artefact(
     metadata
         What JSON can hold: names of features, classes, …
     model_card
-        Content of ``README.md``.
+        Content of ``README.md``; None has it written from `metadata` and the model's arguments.
 
     Raises
     ------
@@ -79,6 +68,7 @@ def save_artefact(
     except (TypeError, ValueError) as error:
         message = f"{path}: the metadata cannot be written as JSON ({error})"
         raise OutputError(message) from error
+    card = card_of(metadata, model.arguments) if model_card is None else model_card
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             message = f"{path}: exists already; remove it or choose another folder"
@@ -89,7 +79,7 @@ def save_artefact(
             # mkdtemp makes it private; an artefact has the permissions of any new folder.
             (folder := part / path.name).mkdir()
             (folder / _WEIGHTS).write_bytes(weights)
-            (folder / _CARD).write_text(model_card, encoding="utf-8")
+            (folder / _CARD).write_text(card, encoding="utf-8")
             (folder / _CONFIG).write_text(text, encoding="utf-8")
             folder.replace(path)
         finally:
@@ -99,7 +89,7 @@ def save_artefact(
         raise OutputError(message) from error
 
 
-def load_artefact(path: Path) -> tuple[AnalysisObjectTransformer, dict[str, Any]]:
+def load_artefact(path: Path | str) -> tuple[AnalysisObjectTransformer, dict[str, Any]]:
     """Load a network that `save_artefact` wrote.
 
     Parameters

@@ -1,0 +1,154 @@
+"""The artefact's ``README.md``: what the network reads, what it says, and where not to trust it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["DESCRIBED", "model_card"]
+
+DESCRIBED = ("analysis", "fold", "folds", "classes", "objects", "event", "store_fingerprint")
+"""Keys of the metadata of a network that was trained for a fold of an analysis."""
+
+
+def model_card(metadata: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+    """Describe a network for whoever finds its folder.
+
+    Parameters
+    ----------
+    metadata
+        As `save_artefact` gets it. With the keys `DESCRIBED` the card names classes, features in
+        column order, fold and limits: ``analysis`` and ``store_fingerprint`` are str, ``fold`` and
+        ``folds`` int, ``classes`` and ``event`` lists of str, ``objects`` lists of str by
+        collection. If one is missing the card is what `arguments` alone tell.
+    arguments
+        The constructor's arguments, as `AnalysisObjectTransformer.arguments`.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    sections = [_network(arguments)]
+    if all(key in metadata for key in DESCRIBED):
+        sections = [
+            _title(metadata),
+            *sections,
+            _outputs(metadata["classes"], arguments["num_outputs"]),
+            _inputs(metadata["objects"], metadata["event"]),
+            _call(arguments),
+            _fold(metadata["fold"], metadata["folds"]),
+            _limits(metadata),
+        ]
+    else:
+        sections = ["# AnalysisObjectTransformer", *sections, _call(arguments)]
+    return "\n\n".join([*sections, _citation(arguments), "## Licence\n\nApache-2.0"]) + "\n"
+
+
+def _title(metadata: Mapping[str, Any]) -> str:
+    return (
+        f"# {metadata['analysis']}: network of fold {metadata['fold']} of {metadata['folds']}\n\n"
+        f"Classifies LHC collision events as {' or '.join(metadata['classes'])}. It was trained "
+        "with simulated events of the analysis's signal regions."
+    )
+
+
+def _network(arguments: Mapping[str, Any]) -> str:
+    bias = "with" if arguments["pair_bias"] else "without"
+    return (
+        f"An AnalysisObjectTransformer of {arguments['num_att_blocks']} attention and "
+        f"{arguments['num_class_blocks']} class-attention blocks with {arguments['num_heads']} "
+        f"heads, {bias} pair bias. `config.json` holds all its arguments and metadata, "
+        "`model.safetensors` its weights and the scaling of its inputs."
+    )
+
+
+def _outputs(classes: Sequence[str], outputs: int) -> str:
+    if outputs == 1:
+        signal, background = classes
+        meaning = (
+            f"One logit per event: the log-odds of {signal} against {background}. Its sigmoid is "
+            f"the probability of {signal}."
+        )
+    else:
+        names = "\n".join(f"- column {column}: {name}" for column, name in enumerate(classes))
+        meaning = (
+            f"{outputs} logits per event, one per class. Their softmax gives the probabilities of "
+            f"the classes; the first class is {classes[0]}.\n\n{names}"
+        )
+    return (
+        f"## Output\n\n{meaning}\n\nProbabilities are for the proportions that the classes "
+        "had in training (by default equal ones), not for the expected yields."
+    )
+
+
+def _inputs(objects: Mapping[str, Sequence[str]], event: Sequence[str]) -> str:
+    parts = [
+        (
+            "## Input\n\nFeatures in the order of their columns, before any scaling: the network "
+            "scales them itself. Momenta, energies and masses are in GeV, angles in radians."
+        )
+    ]
+    parts += [
+        f"Of each object in `{name}`:\n\n{_columns(features)}" for name, features in objects.items()
+    ]
+    parts.append(f"Of the event:\n\n{_columns(event)}" if event else "Of the event: none.")
+    return "\n\n".join(parts)
+
+
+def _columns(features: Sequence[str]) -> str:
+    if not features:
+        return "- none"
+    return "\n".join(f"- column {column}: `{name}`" for column, name in enumerate(features))
+
+
+def _call(arguments: Mapping[str, Any]) -> str:
+    named = not isinstance(arguments["input_dim_obj"], int)
+    kind = "a dict with a tensor for each collection" if named else "one tensor"
+    lines = [
+        f"- `objects`: {kind}, (events, slots, features)",
+        "- `event`: (events, event features)",
+        (
+            "- `padding_mask`: like `objects`, bool (events, slots); **True = padded**, as in "
+            "`torch.nn.MultiheadAttention`"
+        ),
+    ]
+    momenta = ""
+    if arguments["pair_bias"]:
+        lines.append("- `momenta`: like `objects`, (events, slots, 4): px, py, pz, E in GeV")
+        momenta = ", momenta=momenta"
+    code = (
+        "from particle_transformer.artefact import load_artefact\n"
+        'model, metadata = load_artefact("path/of/this/folder")\n'
+        f"logits = model(objects, event, padding_mask{momenta})"
+    )
+    return f"## Use\n\n```python\n{code}\n```\n\n" + "\n".join(lines)
+
+
+def _fold(fold: int, folds: int) -> str:
+    return (
+        f"## Fold\n\nThe network never read an event of fold {fold}: not in training, not in "
+        f"validation, not for the scaling. Events of the other {folds - 1} of the {folds} folds "
+        "may have been trained on, so that its scores of those samples are biased: score each "
+        "event with the network of its own fold, as `aot evaluate` does. The fold is a hash of the "
+        "event's identity."
+    )
+
+
+def _limits(metadata: Mapping[str, Any]) -> str:
+    return (
+        "## Limits\n\n"
+        "- Only events that pass the selection of a signal region, with the features above made "
+        "in the same way, are like those it was trained with; elsewhere it extrapolates.\n"
+        "- It knows the simulation, not the data: differences between them are not in its score, "
+        "nor are systematic uncertainties.\n"
+        "- Its training events are those of the prepared store with the fingerprint "
+        f"`{metadata['store_fingerprint']}`."
+    )
+
+
+def _citation(arguments: Mapping[str, Any]) -> str:
+    text = "## Citation\n\nClass attention and LayerScale: arXiv:2103.17239"
+    return text + ("; pair bias: arXiv:2202.03772" if arguments["pair_bias"] else "")
