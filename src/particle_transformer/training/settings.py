@@ -11,7 +11,7 @@ __all__ = ["FitSettings"]
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Hyperparameters of `fit_network`.
+    """Hyperparameters of `fit_network`; the defaults are those of the analysis file.
 
     Attributes
     ----------
@@ -34,13 +34,13 @@ class FitSettings:
     """
 
     epochs: int = 30
-    batch_size: int = 256
+    batch_size: int = 512
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup_epochs: float = 1.0
-    patience: int = 8
+    patience: int = 6
     gradient_clip: float = 1.0
-    seed: int = 0
+    seed: int = 1
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "patience", "gradient_clip"):

@@ -1,0 +1,15 @@
+"""The analysis file and the Python interface train the same way by default."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from particle_transformer.config.sections import Training
+from particle_transformer.training.settings import FitSettings
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(FitSettings)])
+def test_defaults_are_those_of_the_analysis_file(name: str) -> None:
+    assert getattr(FitSettings(), name) == getattr(Training(), name)
