@@ -223,7 +223,7 @@ def test_select_keeps_the_rows_together(test_events):
     picked = test_events.select(order)
     assert picked.weight.tolist() == test_events.weight[order].tolist()
     assert picked.regions["signal"].tolist() == test_events.regions["signal"][order].tolist()
-    assert picked.class_names == ("signal", "background")
+    assert picked.process_class == test_events.process_class
 
 
 def test_reliability_of_calibrated_and_overconfident_scores():

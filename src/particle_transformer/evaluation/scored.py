@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particle_transformer.config import DATA, SIGNAL
 from particle_transformer.errors import SampleError, nearest
 
 if TYPE_CHECKING:
@@ -14,12 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["SIGNAL", "ScoredEvents"]
-
-SIGNAL = "signal"
-"""The class that the score is the probability of."""
-
-_DATA = "data"
+__all__ = ["ScoredEvents"]
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,8 @@ class ScoredEvents:
                 f"{len(self.processes)} processes, expected one each"
             )
             raise SampleError(message)
-        if _DATA in self.process_class:
-            name = self.processes[self.process_class.index(_DATA)]
+        if DATA in self.process_class:
+            name = self.processes[self.process_class.index(DATA)]
             message = f"scored events: process {name} is of class data, expected simulation only"
             raise SampleError(message)
         if events and not 0 <= self.process.min() <= self.process.max() < len(self.processes):
@@ -107,11 +103,6 @@ class ScoredEvents:
 
     def __len__(self) -> int:
         return len(self.score)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in order of first appearance."""
-        return tuple(dict.fromkeys(self.process_class))
 
     @property
     def backgrounds(self) -> tuple[int, ...]:
