@@ -61,14 +61,22 @@ evaluation: {{working_points: [0.3, 0.5, 0.7], background_uncertainty: 0.1}}
 
 
 def analysis_file(summaries: Mapping[str, ProcessSummary]) -> str:
-    """The text of an analysis file for a sample, whose ROOT files lie beside it."""
+    """The text of an analysis file for a sample, whose ROOT files lie beside it.
+
+    Without a signal or without a background process its first line says which is missing.
+    """
     width = max(len(name) for name in summaries) + 1
     processes = "\n".join(
         f"  {name + ':':{width}} {{class: {PROCESSES[name].role}, "
         f"cross_section: {summary.cross_section:.6g}, files: [{name}.root]}}"
         for name, summary in summaries.items()
     )
-    return _ANALYSIS.format(energy=BEAM_ENERGY / 1000, luminosity=LUMINOSITY, processes=processes)
+    text = _ANALYSIS.format(energy=BEAM_ENERGY / 1000, luminosity=LUMINOSITY, processes=processes)
+    simulated = {PROCESSES[name].role for name in summaries}
+    missing = [role for role in ("signal", "background") if role not in simulated]
+    return (
+        "".join(f"# No {role} process: add one before aot can train.\n" for role in missing) + text
+    )
 
 
 def sample_description(
