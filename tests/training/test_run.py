@@ -39,13 +39,14 @@ def test_run_folder_is_complete(trained: tuple[RunFolder, dict[str, Any]]) -> No
     for fold in range(2):
         assert (run.network(fold) / "model.safetensors").exists()
         assert (run.network(fold) / "config.json").exists()
-        assert (run.network(fold) / "README.md").exists()
+        card = (run.network(fold) / "README.md").read_text(encoding="utf-8")
+        assert card.startswith(f"# small: network of fold {fold} of 2\n")
         assert (run.logs(fold) / "metrics.csv").exists()
     members = json.loads((run.artefact / "config.json").read_text())["members"]
     assert members == ["fold-0", "fold-1"]
     assert json.loads((run.evaluation / "metrics.json").read_text()) == metrics
     assert {"auc", "auc_unweighted", "rejection", "significance"} <= metrics.keys()
-    assert not run.path.with_name("run.partial").exists()
+    assert not list(run.path.parent.glob("*.partial*"))
 
 
 def test_every_event_is_scored_by_the_network_of_its_own_fold(
@@ -195,7 +196,7 @@ def test_more_folds_than_events_allow(tmp_path: Path) -> None:
     with pytest.raises(SampleError, match=r"fold .*: no .* event of class .*; use fewer folds"):
         train(load_analysis(file), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert not (tmp_path / "run.partial").exists()
+    assert not list(tmp_path.rglob("*.partial*"))
 
 
 @pytest.mark.parametrize("lacking", ["signal", "top"])
