@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def leftovers(base: Path) -> list[str]:
-    return sorted(path.name for path in base.iterdir() if path.name.startswith("out"))
+    return sorted(path.name for path in base.iterdir() if path.name.startswith(("out", ".out")))
 
 
 def refusal(base: Path, kind: type[AOTError], **changes: object) -> str:
@@ -509,13 +510,34 @@ def test_interrupt_in_mid_run_leaves_nothing(pair):
 
     def progress(text: str, done: int, total: int) -> None:
         seen.append((text, done, total))
-        assert leftovers(pair) == ["out.partial"]
+        (partial,) = leftovers(pair)
+        assert re.fullmatch(r"\.out\..+\.partial", partial)
         if len(seen) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         prepare(make_analysis(pair), pair / "out", progress=progress)
     assert leftovers(pair) == []
+
+
+def test_failure_removes_the_parents_it_made(pair):
+    (pair / "mine").mkdir()
+    event = {"select": "MET_pt > 1e6", "features": ["MET_pt"]}
+    before = sorted(pair.rglob("*"))
+    for out in (pair / "zz" / "a" / "b", pair / "mine" / "c" / "d"):
+        with pytest.raises(SampleError):
+            prepare(make_analysis(pair, event=event), out)
+        assert sorted(pair.rglob("*")) == before
+
+
+def test_failure_keeps_a_made_parent_that_somebody_else_uses(pair):
+    def progress(text: str, done: int, total: int) -> None:
+        (pair / "zz" / "notes").write_text("mine")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(make_analysis(pair), pair / "zz" / "a" / "b", progress=progress)
+    assert [path.name for path in (pair / "zz").iterdir()] == ["notes"]
 
 
 def test_interrupt_leaves_the_older_store(pair):

@@ -292,8 +292,60 @@ def test_an_empty_folder_is_filled(tmp_path):
     assert len(Store(prepare(make_analysis(tmp_path), tmp_path / "empty")).events()) > 0
 
 
-def test_what_a_killed_preparation_left_is_cleared_away(tmp_path):
+# -- two programs, one store -------------------------------------------------------------------
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): path.stat().st_ino
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_same_store_prepared_meanwhile_is_used(tmp_path):
     write_pair(tmp_path)
-    (tmp_path / "out.partial" / "new" / "shards").mkdir(parents=True)
-    prepare(make_analysis(tmp_path), tmp_path / "out")
-    assert not (tmp_path / "out.partial").exists()
+    analysis = make_analysis(tmp_path)
+    first: dict[str, int] = {}
+
+    def progress(text: str, done: int, total: int) -> None:
+        if not first:
+            first["begun"] = 0
+            first.update(files_of(prepare(analysis, tmp_path / "out")))
+            del first["begun"]
+
+    out = prepare(analysis, tmp_path / "out", progress=progress)
+    assert files_of(out) == first
+    assert len(Store(out).events()) == read_manifest(out).events
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_the_same_store_put_there_at_the_last_moment_is_used(tmp_path, monkeypatch):
+    write_pair(tmp_path)
+    analysis = make_analysis(tmp_path)
+    other = prepare(analysis, tmp_path / "other")
+    move = type(other).replace
+
+    def overtaken(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            shutil.copytree(other, target)
+        return move(self, target)
+
+    monkeypatch.setattr(type(other), "replace", overtaken)
+    out = prepare(analysis, tmp_path / "out")
+    assert len(Store(out).events()) == read_manifest(out).events
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_another_store_prepared_meanwhile_is_replaced(tmp_path):
+    write_pair(tmp_path)
+    calls = []
+
+    def progress(text: str, done: int, total: int) -> None:
+        calls.append(text)
+        if len(calls) == 1:
+            prepare(make_analysis(tmp_path, luminosity=2.0), tmp_path / "out")
+
+    out = prepare(make_analysis(tmp_path, luminosity=3.0), tmp_path / "out", progress=progress)
+    assert read_manifest(out).luminosity == {"all": 3.0}
+    assert not list(tmp_path.rglob("*.partial*"))

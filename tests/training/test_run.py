@@ -229,3 +229,25 @@ def test_output_below_a_file_is_an_output_error(tmp_path: Path) -> None:
     file = small_analysis(tmp_path)
     with pytest.raises(OutputError, match="cannot be written"):
         train(load_analysis(file), file / "run")
+
+
+def test_a_run_finished_there_meanwhile_is_kept(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path)
+
+    def progress(label: str, done: int, total: int) -> None:
+        if label.startswith("training"):
+            (tmp_path / "run").mkdir(exist_ok=True)
+            (tmp_path / "run" / "run.json").write_text("theirs")
+
+    with pytest.raises(OutputError, match=r"run: exists and is not empty; give aot train another"):
+        train(load_analysis(file), tmp_path / "run", progress=progress)
+    assert (tmp_path / "run" / "run.json").read_text() == "theirs"
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_failure_removes_the_parents_it_made(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path, folds=300)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SampleError):
+        train(load_analysis(file), tmp_path / "zz" / "a" / "b")
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,7 +1,8 @@
 """Input files to prepared events: readers, selections, normalisation, the store."""
 
 from particle_transformer.data.manifest import CutflowRow, InputRecord, Manifest, read_manifest
-from particle_transformer.data.prepare import check_inputs, partial_beside, prepare
+from particle_transformer.data.partial import partial_beside
+from particle_transformer.data.prepare import check_inputs, prepare
 from particle_transformer.data.store import Store
 
 __all__ = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import Counter, defaultdict
 from dataclasses import asdict
 from importlib.metadata import version
@@ -25,6 +24,7 @@ from particle_transformer.data.manifest import (
     Manifest,
 )
 from particle_transformer.data.normalisation import generated_sum, normalisation
+from particle_transformer.data.partial import check_name, partial_beside
 from particle_transformer.data.readers import open_reader
 from particle_transformer.data.store import SHARDS, Store, write_shard
 from particle_transformer.errors import InputFileError, OutputError, SampleError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
 
-__all__ = ["CHUNK_ENTRIES", "check_inputs", "partial_beside", "prepare"]
+__all__ = ["CHUNK_ENTRIES", "check_inputs", "prepare"]
 
 CHUNK_ENTRIES = 100_000
 """Entries read at once: large enough for numpy's speed, small enough for memory."""
@@ -79,39 +79,18 @@ def prepare(
     OutputError
         If `out` cannot be written, or is something other than a store.
     """
-    partial = partial_beside(out)
+    check_name(out)
     files = find_files(analysis)
     fingerprint = _fingerprint(analysis, files, unblind=unblind)
     if _is_up_to_date(out, fingerprint):
         return out
-    try:
-        if partial.exists():
-            shutil.rmtree(partial)
+    with partial_beside(out) as partial:
         new = partial / "new"
         (new / SHARDS).mkdir(parents=True)
         manifest = _Preparation(analysis, files, new, unblind, progress).run(fingerprint)
         (new / NAME).write_text(manifest.to_json())
-        _replace(new, out)
-    except OSError as error:
-        message = f"{out}: cannot be written ({error.strerror or error})"
-        raise OutputError(message) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _replace(new, out, fingerprint)
     return out
-
-
-def partial_beside(out: Path) -> Path:
-    """Name the folder beside `out` in which it is assembled.
-
-    Raises
-    ------
-    OutputError
-        If `out` is no name of its own (``.``, ``..``, ``/``): nothing can take its place.
-    """
-    if out.name in ("", ".."):
-        message = f"{out}: a folder that cannot be replaced; give --out a folder with its own name"
-        raise OutputError(message)
-    return out.with_name(out.name + ".partial")
 
 
 def check_inputs(analysis: Analysis) -> list[tuple[InputFile, int]]:
@@ -168,14 +147,21 @@ def _is_up_to_date(out: Path, fingerprint: str) -> bool:
     return manifest.fingerprint == fingerprint
 
 
-def _replace(new: Path, out: Path) -> None:
-    """Put the folder `new` in the place of `out`, which stays if that fails."""
+def _replace(new: Path, out: Path, fingerprint: str) -> None:
+    """Put the folder `new` in the place of `out`, which stays if that fails.
+
+    Where another program has put the same store there in the meantime, that one stays.
+    """
+    if _is_up_to_date(out, fingerprint):
+        return
     old = new.with_name("old")
     try:
         if out.exists():
             out.replace(old)
         new.replace(out)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and _is_up_to_date(out, fingerprint):
+            return
         if old.exists() and not out.exists():
             old.replace(out)
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder, check_new
 from particle_transformer.config import DATA, dump_analysis
 from particle_transformer.data import Store, partial_beside, prepare
-from particle_transformer.errors import AOTError, OutputError, SampleError
+from particle_transformer.errors import AOTError, SampleError
 from particle_transformer.events import split_roles
 from particle_transformer.losses.weights import training_weights
 from particle_transformer.model import AnalysisObjectTransformer
@@ -73,23 +72,16 @@ def train(
         For every mistake in the input; nothing is left behind then.
     """
     check_new(out, "aot train")
-    partial = RunFolder(partial_beside(out))
-    try:
-        if partial.path.exists():
-            shutil.rmtree(partial.path)
-        partial.path.mkdir(parents=True)
+    with partial_beside(out) as folder:
+        partial = RunFolder(folder)
         prepared = prepare(
             analysis, store or partial.path / "store", unblind=unblind, progress=progress
         )
         _train(analysis, Store(prepared), partial, own_store=store is None, progress=progress)
+        check_new(out, "aot train")  # another training may have finished there first
         if out.exists():
             out.rmdir()
         partial.path.replace(out)
-    except OSError as error:
-        message = f"{out}: cannot be written ({error.strerror or error})"
-        raise OutputError(message) from error
-    finally:
-        shutil.rmtree(partial.path, ignore_errors=True)
     return out
 
 
