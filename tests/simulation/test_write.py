@@ -5,13 +5,10 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 import uproot
 
-from particle_transformer.errors import OutputError
 from particle_transformer.simulation.write import (
     load_columns,
-    replacing,
     save_columns,
     write_parquet,
     write_root,
@@ -64,31 +61,3 @@ def test_chunks_round_trip(tmp_path):
     for name, values in COLUMNS.items():
         assert loaded[name].dtype == values.dtype
         assert loaded[name].tobytes() == values.tobytes()
-
-
-def test_a_failed_write_leaves_nothing(tmp_path):
-    path = tmp_path / "out.txt"
-
-    def fail():
-        with replacing(path) as temporary:
-            temporary.write_text("half")
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(OutputError, match=r"out\.txt cannot be written: No space left on device"):
-        fail()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path):
-    path = tmp_path / "out.txt"
-    path.write_text("old")
-
-    def fail():
-        with replacing(path) as temporary:
-            temporary.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.txt"]
-    assert path.read_text() == "old"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particle_transformer.atomic import replacing
 from particle_transformer.errors import OutputError, SampleError, require
 from particle_transformer.simulation.describe import analysis_file, sample_description
 from particle_transformer.simulation.plan import Plan
@@ -15,7 +16,6 @@ from particle_transformer.simulation.processes import find_processes
 from particle_transformer.simulation.workers import run_tasks
 from particle_transformer.simulation.write import (
     load_columns,
-    replacing,
     write_parquet,
     write_root,
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -12,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import uproot
 
-from particle_transformer.errors import OutputError
+from particle_transformer.atomic import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,34 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "COLLECTIONS",
     "load_columns",
-    "replacing",
     "save_columns",
     "write_parquet",
     "write_root",
 ]
 
 COLLECTIONS = ("Jet", "Electron", "Muon")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, which takes its place when the block ends without error.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    # The suffix stays: writers go by it.
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        message = f"{path} cannot be written: {os.strerror(error.errno) if error.errno else error}"
-        raise OutputError(message) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
