@@ -23,7 +23,8 @@ from helpers.files import (
     write_root,
     write_tree,
 )
-from particle_transformer.data import Store, prepare
+from particle_transformer.data import Store, check_inputs, prepare
+from particle_transformer.data.chunk import Chunk, ChunkReader
 from particle_transformer.errors import AOTError, InputFileError, OutputError, SampleError
 
 if TYPE_CHECKING:
@@ -438,6 +439,73 @@ def test_class_without_positive_weight(pair, kept_weights, total):
         f"class background (bkg): the total weight of its selected events is {total}"
     )
     assert message.endswith("expected a positive yield")
+
+
+# -- expressions that cannot be evaluated ------------------------------------------------------
+
+
+def jets(**settings: object) -> dict[str, object]:
+    return {"jets": {"collection": "Jet", "features": ["pt"], **settings}}
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        ("event.features.1", {"event": {"features": ["MET_pt", "jets.pt"]}}),
+        ("objects.jets.features.1", {"objects": jets(features=["pt", "pt and eta"])}),
+        ("objects.jets.select", {"objects": jets(select="pt + 1")}),
+        (
+            "objects.jets.fields.z",
+            {"objects": jets(fields={"z": "pt and eta"}, features=["pt", "z"])},
+        ),
+        (
+            "regions.a.select",
+            {
+                "regions": {"a": {"role": "signal", "select": "sum(jets.pt) + 1"}},
+                "event": {"features": ["MET_pt"]},
+            },
+        ),
+        ("weights.pileup", {"weights": {"generator": "genWeight", "pileup": "jets.pt"}}),
+        (
+            "event.define.ht",
+            {"event": {"define": {"ht": "jets.pt"}, "features": ["MET_pt", "log(ht + 1)"]}},
+        ),
+    ],
+)
+def test_an_error_in_an_expression_begins_with_its_key(pair, key, changes):
+    message = refusal(pair, AOTError, **changes)
+    assert message.startswith(f"{key}: ")
+    assert message.count(f"{key}: ") == 1
+    # aot validate refuses it with the same words.
+    with pytest.raises(AOTError) as caught:
+        check_inputs(make_analysis(pair, **changes))
+    assert str(caught.value) == message
+
+
+def test_an_error_keeps_its_class_beside_its_key(pair):
+    message = refusal(pair, InputFileError, event={"features": ["Jet_pt"]})
+    assert message.startswith(f"event.features.0: {pair}/s.root: branch 'Jet_pt' holds a list")
+
+
+def test_a_floating_identity_is_refused_before_anything_is_read_whole(pair):
+    with pytest.raises(InputFileError, match=r"'MET_pt' of source.identity holds float"):
+        check_inputs(make_analysis(pair, source={"identity": ["MET_pt"]}))
+
+
+def test_checking_reads_the_first_entries_only_and_writes_nothing(pair, monkeypatch):
+    spans: list[tuple[int, int]] = []
+    read = ChunkReader.read
+
+    def recording(self: ChunkReader, start: int, stop: int) -> Chunk:
+        spans.append((start, stop))
+        return read(self, start, stop)
+
+    monkeypatch.setattr(ChunkReader, "read", recording)
+    monkeypatch.setitem(check_inputs.__globals__, "CHECKED_ENTRIES", 17)
+    before = sorted(pair.rglob("*"))
+    assert [entries for _, entries in check_inputs(make_analysis(pair))] == [60, 60]
+    assert spans == [(0, 17), (0, 17)]
+    assert sorted(pair.rglob("*")) == before
 
 
 # -- outputs -----------------------------------------------------------------------------------

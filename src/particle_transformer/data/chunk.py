@@ -201,9 +201,10 @@ class ChunkReader:
         if self._is_data:
             return weight, generator
         if self._analysis.event.weight is not None:
-            return scope.event(self._analysis.event.weight).astype(np.float64), generator
+            ready = scope.event(self._analysis.event.weight, "event.weight")
+            return ready.astype(np.float64), generator
         for name, text in self._analysis.weights.items():
-            factor = scope.event(text).astype(np.float64)
+            factor = scope.event(text, f"weights.{name}").astype(np.float64)
             weight = weight * factor
             if name == "generator":
                 generator = factor
@@ -220,7 +221,8 @@ class ChunkReader:
         # A blinded event is in no region and no row of the cutflow: its count is the secret.
         visible = np.ones(len(weight), dtype=np.bool_)
         for name in blind:
-            visible &= ~scope.passing(self._analysis.regions[name].select)
+            select = self._analysis.regions[name].select
+            visible &= ~scope.passing(select, f"regions.{name}.select")
         regions: dict[str, NDArray[np.bool_]] = {}
         for name, region in self._analysis.regions.items():
             if name in blind:
@@ -228,7 +230,7 @@ class ChunkReader:
                 continue
             passing = visible
             for cut in dict.fromkeys(conjuncts(region.select)):
-                passing = passing & scope.passing(cut)
+                passing = passing & scope.passing(cut, f"regions.{name}.select")
                 cutflow.add(f"{name}: {'all' if cut == 'True' else cut}", passing, weight)
             regions[name] = passing
         return regions
@@ -253,7 +255,8 @@ class ChunkReader:
         values = np.empty((len(rows), len(settings.features)), dtype=np.float32)
         owner = np.repeat(np.arange(len(kept)), capped)
         for column, feature in enumerate(settings.features):
-            values[:, column] = scope.objects(feature, name)[rows]
+            key = f"objects.{name}.features.{column}"
+            values[:, column] = scope.objects(feature, name, key)[rows]
             bad = ~np.isfinite(values[:, column])
             if bad.any():
                 spoilt_events = np.unique(owner[bad])
@@ -262,7 +265,7 @@ class ChunkReader:
         momenta = None
         if self._analysis.model.pair_bias:
             polar = [
-                scope.objects(field_name, name)[rows].astype(np.float64)
+                scope.objects(field_name, name, "model.pair_bias")[rows].astype(np.float64)
                 for field_name in MOMENTUM_FIELDS
             ]
             momenta = _cartesian(*polar)
@@ -283,7 +286,7 @@ class ChunkReader:
         features = self._analysis.event.features
         values = np.empty((len(kept), len(features)), dtype=np.float32)
         for column, feature in enumerate(features):
-            values[:, column] = scope.event(feature)[kept]
+            values[:, column] = scope.event(feature, f"event.features.{column}")[kept]
             bad = ~np.isfinite(values[:, column])
             if bad.any():
                 non_finite[f"event: {feature}"] += int(bad.sum())

@@ -40,6 +40,9 @@ __all__ = ["CHUNK_ENTRIES", "check_inputs", "prepare"]
 CHUNK_ENTRIES = 100_000
 """Entries read at once: large enough for numpy's speed, small enough for memory."""
 
+CHECKED_ENTRIES = 100
+"""Entries of each file that `check_inputs` evaluates."""
+
 
 def prepare(
     analysis: Analysis,
@@ -94,7 +97,10 @@ def prepare(
 
 
 def check_inputs(analysis: Analysis) -> list[tuple[InputFile, int]]:
-    """Open every input file and resolve every name of the analysis file in it.
+    """Open every input file and evaluate the analysis file on its first entries.
+
+    Every name is resolved and every expression, weight and identity evaluated, as `prepare` would,
+    on at most `CHECKED_ENTRIES` entries of each file; nothing is written.
 
     Returns
     -------
@@ -104,11 +110,14 @@ def check_inputs(analysis: Analysis) -> list[tuple[InputFile, int]]:
     ------
     InputFileError
         If a file is missing, damaged, or lacks what the analysis file names.
+    AOTError
+        If an expression cannot be evaluated.
     """
     found = []
     for file in find_files(analysis):
         with open_reader(file.path, file_format=analysis.source.format, tree=file.tree) as reader:
-            ChunkReader(reader, analysis, file, process=0, era=0, unblind=False)
+            chunks = ChunkReader(reader, analysis, file, process=0, era=0, unblind=False)
+            chunks.read(0, min(reader.entries, CHECKED_ENTRIES))
             found.append((file, reader.entries))
     return found
 

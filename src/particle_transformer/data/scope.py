@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from particle_transformer.data.names import Branch, Definition, Field, Names, Whole
-from particle_transformer.errors import AnalysisFileError, InputFileError
+from particle_transformer.errors import AnalysisFileError, AOTError, InputFileError
 from particle_transformer.expressions import Value, evaluate_events, evaluate_objects, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -58,21 +59,30 @@ class Scope:
         self._fields: dict[Field, Value] = {}
         self._definitions: dict[str, Value] = {}
         self._active: list[str] = []
+        self._told: AOTError | None = None
 
-    def event(self, text: str) -> NDArray[Any]:
+    # `key` is the expression's place in the analysis file: every error begins with it.
+
+    def event(self, text: str, key: str) -> NDArray[Any]:
         """Value of an event-level expression: (events,)."""
-        return evaluate_events(parse(text), self._event_value, self._events)
+        with self._at(key):
+            return evaluate_events(parse(text), self._event_value, self._events)
 
-    def passing(self, text: str) -> NDArray[np.bool_]:
+    def passing(self, text: str, key: str) -> NDArray[np.bool_]:
         """Which events pass an event-level selection: bool (events,)."""
-        return evaluate_events(parse(text), self._event_value, self._events, condition=True)
+        with self._at(key):
+            return evaluate_events(parse(text), self._event_value, self._events, condition=True)
 
-    def objects(self, text: str, collection: str) -> NDArray[Any]:
+    def objects(self, text: str, collection: str, key: str) -> NDArray[Any]:
         """Value of an expression for the selected, sorted objects of a collection: (objects,)."""
-        _, offsets = self._selection(collection)
-        return evaluate_objects(
-            parse(text), lambda name: self._selected_value(name, collection), collection, offsets
-        )
+        with self._at(key):
+            _, offsets = self._selection(collection)
+            return evaluate_objects(
+                parse(text),
+                lambda name: self._selected_value(name, collection),
+                collection,
+                offsets,
+            )
 
     def offsets(self, collection: str) -> NDArray[np.int64]:
         """Offsets of the selected objects of a collection: int64 (events + 1,)."""
@@ -140,12 +150,14 @@ class Scope:
     def _definition(self, name: str) -> Value:
         if name not in self._definitions:
             text = self._analysis.event.define[name]
-            values = self._guarded(
-                f"event.define.{name}",
-                lambda: evaluate_events(
-                    parse(text), lambda used: self._event_value(used, name), self._events
-                ),
-            )
+            key = f"event.define.{name}"
+            with self._at(key):
+                values = self._guarded(
+                    key,
+                    lambda: evaluate_events(
+                        parse(text), lambda used: self._event_value(used, name), self._events
+                    ),
+                )
             self._definitions[name] = Value(values)
         return self._definitions[name]
 
@@ -157,15 +169,17 @@ class Scope:
                 self._fields[key] = self._raw_value(field, collection)
             else:
                 offsets = self._raw_offsets(collection)
-                values = self._guarded(
-                    f"objects.{collection}.fields.{field}",
-                    lambda: evaluate_objects(
-                        parse(str(definition)),
-                        lambda name: self._raw_value(name, collection, defining=field),
-                        collection,
-                        offsets,
-                    ),
-                )
+                place = f"objects.{collection}.fields.{field}"
+                with self._at(place):
+                    values = self._guarded(
+                        place,
+                        lambda: evaluate_objects(
+                            parse(str(definition)),
+                            lambda name: self._raw_value(name, collection, defining=field),
+                            collection,
+                            offsets,
+                        ),
+                    )
                 self._fields[key] = Value(values, collection, offsets)
         return self._fields[key]
 
@@ -204,23 +218,26 @@ class Scope:
         settings = self._analysis.objects[collection]
         raw = self._raw_offsets(collection)
 
-        def evaluate(text: str, *, condition: bool = False) -> NDArray[Any]:
-            return evaluate_objects(
-                parse(text),
-                lambda name: self._raw_value(name, collection),
-                collection,
-                raw,
-                condition=condition,
-            )
+        def evaluate(text: str, key: str, *, condition: bool = False) -> NDArray[Any]:
+            with self._at(f"objects.{collection}.{key}"):
+                return evaluate_objects(
+                    parse(text),
+                    lambda name: self._raw_value(name, collection),
+                    collection,
+                    raw,
+                    condition=condition,
+                )
 
         owner = np.repeat(np.arange(self._events), np.diff(raw))
         if settings.select is None:
             rows = np.arange(int(raw[-1]))
         else:
-            rows = np.flatnonzero(evaluate(settings.select, condition=True))
-        if settings.sort_by is not None and not _is_sorted(keys := evaluate(settings.sort_by), raw):
-            # lexsort is stable: objects with equal keys keep the order they have in the file.
-            rows = rows[np.lexsort((-keys[rows].astype(np.float64), owner[rows]))]
+            rows = np.flatnonzero(evaluate(settings.select, "select", condition=True))
+        if settings.sort_by is not None:
+            keys = evaluate(settings.sort_by, "sort_by")
+            if not _is_sorted(keys, raw):
+                # lexsort is stable: objects with equal keys keep the order they have in the file.
+                rows = rows[np.lexsort((-keys[rows].astype(np.float64), owner[rows]))]
         counts = np.bincount(owner[rows], minlength=self._events)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return rows, offsets
@@ -244,6 +261,20 @@ class Scope:
             return compute()
         finally:
             self._active.pop()
+
+    @contextmanager
+    def _at(self, key: str) -> Iterator[None]:
+        """Begin the message of an error with `key`, unless it has the key of an inner expression."""
+        try:
+            yield
+        except AOTError as error:
+            cause: BaseException | None = error
+            while cause is not None:
+                if cause is self._told:
+                    raise
+                cause = cause.__cause__
+            self._told = type(error)(f"{key}: {error}")
+            raise self._told from error
 
 
 def _is_identity(rows: NDArray[np.int64]) -> bool:
