@@ -197,6 +197,52 @@ def test_pair_bias_says_which_fields_it_needs(tmp_path):
     assert message.endswith("; model.pair_bias needs pt, eta, phi, mass")
 
 
+def test_pair_bias_takes_no_number_per_event_for_the_objects_mass(tmp_path):
+    """An event's own ``mass`` (of the dijet, say) is not that of its jets."""
+    for name in "sb":
+        sample = make_sample(1, 10)
+        jets = {field: array for field, array in sample.jagged["Jet"].items() if field != "mass"}
+        flat = {**sample.flat, "mass": np.full(10, 125.0)}
+        write_root(tmp_path / f"{name}.root", type(sample)(flat, {**sample.jagged, "Jet": jets}))
+    message = refusal(tmp_path, InputFileError, model={"pair_bias": True})
+    assert "field 'mass' of jets (branch 'Jet_mass') is neither in the file nor" in message
+    assert message.endswith("; model.pair_bias needs pt, eta, phi, mass")
+    event = {"define": {"mass": "MET_pt"}, "features": ["MET_pt"]}
+    assert "field 'mass' of jets" in refusal(
+        tmp_path, InputFileError, model={"pair_bias": True}, event=event
+    )
+    # Written under fields it is the user's own choice.
+    objects = {"jets": {"collection": "Jet", "fields": {"mass": "mass"}, "features": ["pt"]}}
+    prepare(make_analysis(tmp_path, model={"pair_bias": True}, objects=objects), tmp_path / "out")
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_pair_bias_without_a_prefix_needs_a_list_per_event(tmp_path, flat):
+    counts = np.full(10, 3)
+    for name in "sb":
+        fields = {field: ak.unflatten(np.full(30, 2.0), counts) for field in ("pt", "eta", "phi")}
+        mass = np.full(10, 125.0) if flat else ak.unflatten(np.full(30, 5.0), counts)
+        write_tree(tmp_path / f"{name}.root", {"met": np.ones(10), **fields, "mass": mass})
+    changes = {
+        "objects": {"jets": {"fields": {"pt": "pt"}, "features": ["pt"]}},
+        "event": {"features": ["met"]},
+        "weights": None,
+        "source": None,
+        "model": {"pair_bias": True},
+    }
+    if flat:
+        message = refusal(tmp_path, InputFileError, **changes)
+        assert "field 'mass' of jets: branch 'mass' holds one number per event" in message
+        assert message.endswith("; model.pair_bias needs pt, eta, phi, mass")
+    else:
+        store = Store(prepare(make_analysis(tmp_path, **changes), tmp_path / "out"))
+        momenta = store.events().objects["jets"].momenta
+        assert momenta is not None
+        # E² − p² = m²
+        mass_squared = momenta[:, 3] ** 2 - (momenta[:, :3] ** 2).sum(axis=1)
+        np.testing.assert_allclose(mass_squared, 25.0, rtol=1e-4)
+
+
 def test_something_else_than_a_tree(tmp_path):
     write_pair(tmp_path)
     with uproot.recreate(tmp_path / "s.root") as file:

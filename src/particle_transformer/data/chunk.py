@@ -105,11 +105,17 @@ class ChunkReader:
         nominal = self._names.branches(_nominal_expressions(analysis))
         weights = self._names.branches([(text, None) for text in self._weight_expressions()])
         self._identity = self._identity_branches(analysis.source.identity)
+        momentum_fields = _momentum_expressions(analysis)
+        self._jagged_momenta: list[tuple[Branch, str, str]] = []
         try:
-            momenta = self._names.branches(_momentum_expressions(analysis))
-        except InputFileError as error:  # the user may never have written that name
-            message = f"{error}; model.pair_bias needs {', '.join(MOMENTUM_FIELDS)}"
-            raise InputFileError(message) from error
+            # A number per event of the same name (mass: of the dijet) is not the objects' own.
+            for text, collection in momentum_fields:
+                branch = self._names.check_field(text, collection)
+                if branch is not None:
+                    self._jagged_momenta.append((branch, text, collection))
+            momenta = self._names.branches(momentum_fields)
+        except InputFileError as error:
+            raise _needed_for_momenta(error) from error
         self._hashed = sorted({name for names in nominal.values() for name in names})
         groups = (nominal, momenta, weights)
         self._branches = {
@@ -152,6 +158,14 @@ class ChunkReader:
 
     def _chunk(self, start: int, stop: int) -> Chunk:
         columns = self._reader.read(self._needed, start, stop)
+        for branch, text, collection in self._jagged_momenta:
+            if columns[branch.name].offsets is None:
+                message = (
+                    f"{self._file.path}: field {text!r} of {collection}: branch {branch.name!r} "
+                    f"holds one number per event, expected one per object; define it under "
+                    f"objects.{collection}.fields"
+                )
+                raise _needed_for_momenta(InputFileError(message))
         scope = Scope(self._names, columns, self._branches, start, stop - start)
         weight, generator = self._weights(scope, stop - start)
         unweighted = ~(np.isfinite(weight) & np.isfinite(generator))
@@ -305,7 +319,12 @@ def _nominal_expressions(analysis: Analysis) -> list[tuple[str, str | None]]:
     return expressions
 
 
-def _momentum_expressions(analysis: Analysis) -> list[tuple[str, str | None]]:
+def _needed_for_momenta(error: InputFileError) -> InputFileError:
+    """The user may never have written that name: say who asks for it."""
+    return InputFileError(f"{error}; model.pair_bias needs {', '.join(MOMENTUM_FIELDS)}")
+
+
+def _momentum_expressions(analysis: Analysis) -> list[tuple[str, str]]:
     if not analysis.model.pair_bias:
         return []
     return [(text, name) for name in analysis.objects for text in MOMENTUM_FIELDS]

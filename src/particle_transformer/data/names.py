@@ -112,6 +112,28 @@ class Names:
             return Branch(branch)
         raise self._unknown(name, collection)
 
+    def check_field(self, name: str, collection: str) -> Branch | None:
+        """Check that `name` is a field of the collection itself, not a number per event.
+
+        Returns
+        -------
+        Branch or None
+            Where the collection has no prefix, the branch that must hold a list per event, which
+            only its values show.
+
+        Raises
+        ------
+        InputFileError
+            If the collection has no such field.
+        """
+        settings = self.analysis.objects[collection]
+        if name in settings.fields:
+            return None
+        branch = self._prefixed(collection, name)
+        if branch not in self._available:
+            raise self._unknown(name, collection)
+        return Branch(branch) if settings.collection is None else None
+
     def branches(
         self, expressions: Iterable[tuple[str, str | None]]
     ) -> dict[str | None, tuple[str, ...]]:
