@@ -158,7 +158,8 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
             add(
                 "features",
                 "Event features of signal (line) and all backgrounds (filled), as fractions "
-                "of all events; the axes span the central 99 % of the simulated events.",
+                "of all events; momenta and masses in GeV, angles in radians. The axes span the "
+                "central 99 % of the simulated events.",
                 lambda: feature_shapes(events, features),
                 "Event features",
                 wide=True,
