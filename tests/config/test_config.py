@@ -184,6 +184,7 @@ def test_empty_sections_take_their_defaults() -> None:
 
 
 JETS = "objects/jets"
+ELECTRONS = {"collection": "Electron", "features": ["pt"]}
 
 
 @pytest.mark.parametrize(
@@ -279,7 +280,16 @@ JETS = "objects/jets"
          "evaluation.working_points.1: got 1.0, expected a number < 1"),
         ({"evaluation": {"bootstrap": 1}}, "evaluation.bootstrap: got 1, expected an integer >= 2"),
         ({"variations": {}}, "variations: systematic variations are not supported yet"),
-        ({f"{JETS}/clean": {"dr": 0.4}}, "objects.jets.clean: overlap removal is not supported yet"),
+        ({f"{JETS}/clean": {"dr": 0.4}}, "objects.jets.clean.against: missing"),
+        ({f"{JETS}/clean": {"dr": 0, "against": ["electrons"]}},
+         "objects.jets.clean.dr: got 0, expected a number > 0"),
+        ({f"{JETS}/clean": {"dr": 0.4, "against": ["electron"]}, "objects/electrons": ELECTRONS},
+         "objects.jets.clean.against: got 'electron', expected another collection; nearest: electrons"),
+        ({f"{JETS}/clean": {"dr": 0.4, "against": ["jets"]}, "objects/electrons": ELECTRONS},
+         "objects.jets.clean.against: got 'jets', expected another collection"),
+        ({f"{JETS}/clean": {"dr": 0.4, "against": ["electrons"]},
+          "objects/electrons": {**ELECTRONS, "clean": {"dr": 0.4, "against": ["jets"]}}},
+         "objects.jets.clean.against: collections are cleaned in a circle: jets -> electrons -> jets"),
         ({"luminosity": None, "eras": {"a": {"luminosity": 1, "lumi_mask": "x"}}},
          "eras.a.lumi_mask: a luminosity mask is not supported yet"),
         ({"luminosity": None, "eras": {"a": {"luminosity": 1, "trigger": "x"}}},

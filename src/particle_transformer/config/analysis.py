@@ -141,6 +141,22 @@ class Analysis(Section):
                 raise problem(message, key)
 
     def _check_names(self) -> None:
+        for name, collection in self.objects.items():
+            for other in () if collection.clean is None else collection.clean.against:
+                if other not in self.objects or other == name:
+                    others = [known for known in self.objects if known != name]
+                    message = f"got {other!r}, expected another collection; "
+                    message += nearest(other, others)
+                    raise problem(message, f"objects.{name}.clean.against")
+        cleaned = {
+            name: collection.clean.against
+            for name, collection in self.objects.items()
+            if collection.clean is not None
+        }
+        circle = _cycle(cleaned)
+        if circle:
+            message = f"collections are cleaned in a circle: {' -> '.join(circle)}"
+            raise problem(message, f"objects.{circle[0]}.clean.against")
         for name in self.event.define:
             owner = name.partition(".")[0]
             if owner in self.objects:

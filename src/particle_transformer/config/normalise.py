@@ -15,7 +15,6 @@ NOT_YET: dict[tuple[str, ...], str] = {
     ("variations",): "systematic variations are",
     ("eras", "*", "lumi_mask"): "a luminosity mask is",
     ("eras", "*", "trigger"): "a trigger is",
-    ("objects", "*", "clean"): "overlap removal is",
 }
 """Keys that the format has room for; an unread key must not look as if it had worked."""
 

@@ -21,7 +21,16 @@ from particle_transformer.config.types import (
 )
 from particle_transformer.errors import nearest
 
-__all__ = ["Collection", "Era", "Evaluation", "EventFeatures", "Model", "Process", "Region"]
+__all__ = [
+    "Clean",
+    "Collection",
+    "Era",
+    "Evaluation",
+    "EventFeatures",
+    "Model",
+    "Process",
+    "Region",
+]
 __all__ += ["Source", "Training"]
 
 
@@ -102,6 +111,21 @@ class Process(Section):
     tree: Branch | None = None
 
 
+class Clean(Section):
+    """Overlap removal.
+
+    Attributes
+    ----------
+    against
+        Collections whose selected objects win.
+    dr
+        ΔR below which an object is removed; both collections need the fields ``eta`` and ``phi``.
+    """
+
+    against: Annotated[tuple[PlainName, ...], Field(min_length=1)]
+    dr: Annotated[Real, Field(gt=0.0)]
+
+
 class Collection(Section):
     """A collection of analysis objects.
 
@@ -114,6 +138,8 @@ class Collection(Section):
         fields or branches.
     select
         Which objects are kept; None keeps all.
+    clean
+        Which of the selected objects are removed because another collection has them.
     sort_by
         The field that orders the objects, descending; None keeps the order of the files.
     max
@@ -125,6 +151,7 @@ class Collection(Section):
     collection: Branch | None = None
     fields: dict[PlainName, ExpressionText] = Field(default_factory=dict)
     select: ExpressionText | None = None
+    clean: Clean | None = None
     sort_by: PlainName | None = None
     max: Annotated[Whole, Field(ge=1)] | None = None
     features: Annotated[Features, Field(min_length=1)]

@@ -102,7 +102,7 @@ class ChunkReader:
         self._is_data = analysis.class_of(file.process) == DATA
         self._unblind = unblind
         self._names = Names(analysis, file.era, reader.names, file.path)
-        nominal = self._names.branches(_nominal_expressions(analysis))
+        nominal = self._names.branches(_nominal_expressions(analysis, self._names))
         weights = self._names.branches([(text, None) for text in self._weight_expressions()])
         self._identity = self._identity_branches(analysis.source.identity)
         momentum_fields = _momentum_expressions(analysis)
@@ -308,12 +308,12 @@ class ChunkReader:
         return values
 
 
-def _nominal_expressions(analysis: Analysis) -> list[tuple[str, str | None]]:
+def _nominal_expressions(analysis: Analysis, names: Names) -> list[tuple[str, str | None]]:
     """Every expression that shapes the nominal event: objects, features, selections."""
     expressions: list[tuple[str, str | None]] = []
     for name, settings in analysis.objects.items():
-        texts = [*settings.features, settings.select, settings.sort_by]
-        expressions.extend((text, name) for text in texts if text is not None)
+        expressions.extend((text, name) for text in settings.features)
+        expressions.extend((text, collection) for text, collection, _ in names.shaping(name))
     expressions.extend((text, None) for text in analysis.event.features)
     expressions.extend((region.select, None) for region in analysis.regions.values())
     return expressions

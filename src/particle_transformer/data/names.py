@@ -173,17 +173,25 @@ class Names:
                             pending.append((field, owner, None))
                         else:
                             pending.append((str(definition_of_field), owner, field))
-                        pending.extend(self._shaping(owner))
+                        pending.extend(self.shaping(owner))
                     case Whole(owner):
-                        pending.extend(self._shaping(owner))
+                        pending.extend(self.shaping(owner))
         return {key: tuple(names) for key, names in found.items()}
 
-    def _shaping(self, collection: str) -> list[tuple[str, str | None, str | None]]:
+    def shaping(self, collection: str) -> list[tuple[str, str | None, str | None]]:
         """Expressions that decide which objects of a collection there are, and their order."""
         settings = self.analysis.objects[collection]
         texts = [text for text in (settings.select, settings.sort_by) if text is not None]
         texts.append(settings.features[0])
-        return [(text, collection, None) for text in texts]
+        shaping: list[tuple[str, str | None, str | None]] = [
+            (text, collection, None) for text in texts
+        ]
+        if settings.clean is not None:
+            for owner in (collection, *settings.clean.against):
+                shaping += [("eta", owner, None), ("phi", owner, None)]
+            for other in settings.clean.against:
+                shaping += self.shaping(other)
+        return shaping
 
     def _prefixed(self, collection: str, name: str) -> str:
         prefix = self.analysis.objects[collection].collection

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from particle_transformer.data.names import Branch, Definition, Field, Names, Whole
+from particle_transformer.data.overlap import overlapping
 from particle_transformer.errors import AnalysisFileError, AOTError, InputFileError
 from particle_transformer.expressions import Value, evaluate_events, evaluate_objects, parse
 
@@ -233,6 +234,20 @@ class Scope:
             rows = np.arange(int(raw[-1]))
         else:
             rows = np.flatnonzero(evaluate(settings.select, "select", condition=True))
+        if settings.clean is not None:
+            eta, phi = (evaluate(name, "clean") for name in ("eta", "phi"))
+            key = f"objects.{collection}.clean"
+            for other in settings.clean.against:
+                removed = overlapping(
+                    eta[rows],
+                    phi[rows],
+                    owner[rows],
+                    self.objects("eta", other, key),
+                    self.objects("phi", other, key),
+                    self.offsets(other),
+                    settings.clean.dr,
+                )
+                rows = rows[~removed]
         if settings.sort_by is not None:
             keys = evaluate(settings.sort_by, "sort_by")
             if not _is_sorted(keys, raw):
