@@ -77,6 +77,11 @@ class Analysis(Section):
         """The simulated processes, in the order of the file."""
         return tuple(name for name, process in self.processes.items() if process.class_name != DATA)
 
+    @property
+    def signal_regions(self) -> tuple[str, ...]:
+        """The regions of role signal, at least one: training and headline figures use them."""
+        return tuple(name for name, region in self.regions.items() if region.role == "signal")
+
     def class_of(self, process: str) -> str:
         """Give the class of a process."""
         return self.processes[process].class_name
@@ -87,7 +92,7 @@ class Analysis(Section):
         self._check_eras()
         self._check_weights()
         self._check_names()
-        if all(region.role != "signal" for region in self.regions.values()):
+        if not self.signal_regions:
             message = "no region has role: signal; expected at least one"
             raise problem(message, "regions")
         return self

@@ -65,7 +65,7 @@ def prepare(
     unblind
         Read data in blind regions, too.
     progress
-        Called with (process, bytes of the input files read, bytes in all).
+        Called with (what is being read, bytes of the input files read, bytes in all).
 
     Returns
     -------

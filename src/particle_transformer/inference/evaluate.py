@@ -61,9 +61,7 @@ def evaluate_run(
         working_points=settings.working_points,
         background_uncertainty=settings.background_uncertainty,
         folds=scored.analysis.training.folds,
-        signal_regions=[
-            name for name, region in scored.analysis.regions.items() if region.role == "signal"
-        ],
+        signal_regions=scored.analysis.signal_regions,
         bootstrap=settings.bootstrap,
         seed=scored.analysis.training.seed,
         progress=None if progress is None else lambda *steps: progress("bootstrap", *steps),

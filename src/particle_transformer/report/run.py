@@ -63,9 +63,7 @@ def _content(run: RunFolder, metrics: dict[str, Any], scored: ScoredRun) -> Repo
         metrics=metrics,
         test=scored.test,
         luminosity=_luminosity(manifest),
-        signal_regions=[
-            name for name, region in analysis.regions.items() if region.role == "signal"
-        ],
+        signal_regions=analysis.signal_regions,
         cutflow=manifest.cutflow,
         history={network["fold"]: network["history"] for network in record["networks"]},
         features=dict(zip(manifest.event, scored.events.event.T, strict=True)),

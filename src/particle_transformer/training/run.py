@@ -15,7 +15,7 @@ from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder, check_new
 from particle_transformer.config import DATA, dump_analysis
 from particle_transformer.data import Store, partial_beside, prepare
-from particle_transformer.errors import AOTError, SampleError
+from particle_transformer.errors import SampleError
 from particle_transformer.events import split_roles
 from particle_transformer.losses.weights import training_weights
 from particle_transformer.model import AnalysisObjectTransformer
@@ -174,13 +174,8 @@ def _training_events(analysis: Analysis, store: Store) -> Events:
     """Events of the classes that are trained on, in regions of role signal."""
     events = store.events()
     data = np.array([name == DATA for name in store.manifest.classes])
-    signal_regions = [
-        events.regions[name] for name, region in analysis.regions.items() if region.role == "signal"
-    ]
-    if not signal_regions:
-        message = "regions: none has the role signal; training uses the events of signal regions"
-        raise AOTError(message)
-    chosen = np.logical_or.reduce(signal_regions) & ~data[events.process]
+    passing = [events.regions[name] for name in analysis.signal_regions]
+    chosen = np.logical_or.reduce(passing) & ~data[events.process]
     return events.take(np.flatnonzero(chosen))
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from particle_transformer.data.readers.arrays import to_column
+from particle_transformer.data.readers.damage import unreadable
 from particle_transformer.data.readers.protocol import Column, Generated
 from particle_transformer.errors import InputFileError
 
@@ -37,7 +38,7 @@ class ParquetReader:
             # Verified where the writer put checksums into the file.
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, "Parquet", error) from error
         self._rows: _Rows | None = None
         self.names = tuple(self._file.schema_arrow.names)
         self.entries = int(self._file.metadata.num_rows)
@@ -63,7 +64,7 @@ class ParquetReader:
                 for name in names
             }
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise _unreadable(self._path, error) from error
+            raise unreadable(self._path, "Parquet", error) from error
 
     def generated(self) -> Generated | None:
         """Sums before any selection from the file's metadata; None where there are none."""
@@ -125,10 +126,3 @@ class _Rows:
             self.position += part.num_rows
             rows -= part.num_rows
             yield part.select(list(self.names))
-
-
-def _unreadable(path: str, error: Exception) -> InputFileError:
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return InputFileError(
-        f"{path}: cannot be read as a Parquet file, it is empty, truncated or damaged ({reason})"
-    )

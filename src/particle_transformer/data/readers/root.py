@@ -9,6 +9,7 @@ import numpy as np
 import uproot
 
 from particle_transformer.data.readers.arrays import to_column
+from particle_transformer.data.readers.damage import unreadable
 from particle_transformer.data.readers.protocol import Column, Generated
 from particle_transformer.errors import InputFileError, nearest
 
@@ -45,7 +46,7 @@ class RootReader:
         except InputFileError:
             raise
         except Exception as error:  # uproot raises whatever the damaged bytes lead it into
-            raise _unreadable(path, error) from error
+            raise unreadable(path, "ROOT", error) from error
 
     def _check_size(self) -> None:
         """Refuse a file shorter than its header says, which may open all the same."""
@@ -79,7 +80,7 @@ class RootReader:
         except InputFileError:
             raise
         except Exception as error:
-            raise _unreadable(self._path, error) from error
+            raise unreadable(self._path, "ROOT", error) from error
         for name, column in columns.items():
             found = len(column.values) if column.offsets is None else len(column.offsets) - 1
             if found != stop - start:
@@ -104,7 +105,7 @@ class RootReader:
             wanted = [f"genEventCount{suffix}", f"genEventSumw{suffix}"]
             sums = [runs[name].array(library="np") for name in wanted if name in names]
         except Exception as error:
-            raise _unreadable(self._path, error) from error
+            raise unreadable(self._path, "ROOT", error) from error
         if len(sums) < len(wanted):
             message = (
                 f"{self._path}: its Runs tree has {wanted[1]} but no {wanted[0]}; expected both"
@@ -118,10 +119,3 @@ class RootReader:
 
     def __exit__(self, *details: object) -> None:
         self._file.close()
-
-
-def _unreadable(path: str, error: Exception) -> InputFileError:
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return InputFileError(
-        f"{path}: cannot be read as a ROOT file, it is empty, truncated or damaged ({reason})"
-    )
