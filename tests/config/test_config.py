@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 
 from particle_transformer.config import (
     Analysis,
+    Correction,
+    CorrectionLookup,
+    Varied,
     analysis_fingerprint,
     dump_analysis,
     load_analysis,
@@ -27,30 +30,48 @@ name: ttH-invisible
 source: {format: nanoaod, event_number: event, identity: [run, luminosityBlock, event]}
 eras:
   2017: {luminosity: 41.5}
-  "2018": {luminosity: 59.8, aliases: {btag: btagDeepFlavB}}
+  "2018": {luminosity: 59.8, aliases: {btag: btagDeepFlavB}, lumi_mask: golden.json,
+           trigger: "HLT_MET or HLT_MHT"}
 processes:
   ttH_HToInv: {class: signal, cross_section: 0.507,
                files: {"2018": ["samples/ttH*.root"], 2017: a.root}}
   TTbar: {class: top, cross_section: 831.8, files: {"2018": [/data/tt.root, "root://host//tt.root"]}}
   ZJets: {class: boson, cross_section: 6e3, files: {"2018": ["../z.root"]}}
   WJets: {class: top, cross_section: 6.1e4, tree: W, files: {"2018": w.root}}
-  MET: {class: data, files: {"2018": [data/MET*.root]}}
+  MET: {class: data, files: {"2018": [data/MET*.root]}, exclude: data/MET_9.root}
 objects:
-  electrons: {collection: Electron, select: "pt > 10 and abs(eta) < 2.5",
+  electrons: {collection: "Electron{}", select: "pt > 10 and abs(eta) < 2.5",
               features: [log(pt), eta, delta_phi(phi, met.phi)]}
   jets:
-    fields: {pt: jet_pt / 1000, mass: 0.1}
+    fields: {pt: jet_pt / 1000, phi: jet_phi, mass: 0.1}
     sort_by: pt
     max: 16
     features: [log(max(mass, 0.1)), where(pt > 30, 1.5, max(2, 3)), 1]
 event:
   define: {met.pt: MET_pt, met.phi: MET_phi, ht: "sum(jets.pt)", st: ht + met.pt}
   features: [log(met.pt), count(jets)]
-weights: {generator: genWeight, pileup: puWeight}
+weights:
+  generator: genWeight
+  pileup: puWeight
+  id: {file: "~/sf/ele.json.gz", correction: ID, inputs: [2018, nominal, abs(eta), pt],
+       objects: electrons, select: pt > 20}
+  btag:
+    file: sf/btag.json
+    correction: deepJet
+    inputs: [central, M, hadronFlavour, abs(eta), "max(pt, 20)"]
+    objects: jets
+    tagged: btag > 0.3
+    efficiency: {file: /eff.json, correction: eff, inputs: [hadronFlavour, delta_phi(phi, 0), pt]}
 regions:
   signal: {select: "met.pt > 200", role: signal, blind: true}
   one_electron: {select: "met.pt > 100 and
                  count(electrons) == 1", role: control}
+variations:
+  JES: {up: {jets.pt: pt * 1.02, jets.mass: mass * 1.02}, down: {jets.pt: pt * 0.98}, propagate_to_met: pt > 15}
+  unclustered: {down: {met.pt: MET_pt_down, met.phi: 0}, up: {met.pt: MET_pt_up}}
+  pileup: {up: {weights.pileup: puWeightUp}, down: {weights.pileup: 1}}
+  btag: {up: {weights.btag: {file: up.json, correction: deepJet, inputs: [up, delta_phi(phi, met.phi)]}}}
+  tune: {up: {processes.TTbar.files: {"2018": tt_up.root}, processes.ttH_HToInv.files: {2017: [a, b]}}}
 training: {folds: 3, negative_weights: abs, learning_rate: 1e-4}
 model: {embed_dims: 64, linear_dims2: 32, pair_bias: true}
 evaluation: {working_points: [0.3], background_uncertainty: 0}
@@ -92,11 +113,20 @@ def test_full_file() -> None:
     assert analysis.class_of("MET") == "data"
     assert analysis.source.tree == "Events"
     assert list(analysis.eras) == ["2017", "2018"]
+    assert analysis.eras["2018"].lumi_mask == "/base/golden.json"
+    assert analysis.eras["2018"].trigger == "HLT_MET or HLT_MHT"
+    assert analysis.processes["MET"].exclude == ("/base/data/MET_9.root",)
+    assert analysis.processes["TTbar"].exclude == ()
+    assert analysis.objects["electrons"].collection == "Electron{}"
     assert analysis.eras["2018"].aliases == {"btag": "btagDeepFlavB"}
     assert analysis.processes["ZJets"].cross_section == 6000
     assert analysis.processes["WJets"].tree == "W"
     assert analysis.objects["electrons"].features == ("log(pt)", "eta", "delta_phi(phi, met.phi)")
-    assert analysis.objects["jets"].fields == {"pt": "jet_pt / 1000", "mass": "0.1"}
+    assert analysis.objects["jets"].fields == {
+        "pt": "jet_pt / 1000",
+        "phi": "jet_phi",
+        "mass": "0.1",
+    }
     assert analysis.objects["jets"].features == (
         "log(max(mass, 0.1))", "where(pt > 30, 1.5, max(2, 3))", "1",
     )  # fmt: skip
@@ -104,6 +134,92 @@ def test_full_file() -> None:
     assert not analysis.regions["one_electron"].blind
     assert analysis.training.learning_rate == 1e-4
     assert (analysis.model.linear_dims1, analysis.model.linear_dims2) == (64, 32)
+
+
+def test_weights_are_expressions_and_corrections() -> None:
+    home = str(Path("~").expanduser())
+    weights = parse(FULL).weights
+    assert (weights["generator"], weights["pileup"]) == ("genWeight", "puWeight")
+    identified, tagging = weights["id"], weights["btag"]
+    assert isinstance(identified, Correction)
+    assert identified.file == f"{home}/sf/ele.json.gz"
+    assert identified.inputs == ("2018", "nominal", "abs(eta)", "pt")
+    assert (identified.objects, identified.select) == ("electrons", "pt > 20")
+    assert isinstance(tagging, Correction)
+    assert (tagging.file, tagging.tagged) == ("/base/sf/btag.json", "btag > 0.3")
+    assert tagging.efficiency == CorrectionLookup(
+        file="/eff.json", correction="eff", inputs=("hadronFlavour", "delta_phi(phi, 0)", "pt")
+    )
+
+
+def test_the_normal_form_of_variations() -> None:
+    jes_up, jes_down, unclustered_up, unclustered_down, *rest = parse(FULL).varied
+    assert jes_up == Varied(
+        "JES.up",
+        fields={("jets", "pt"): "pt * 1.02", ("jets", "mass"): "mass * 1.02"},
+        propagate_to_met="pt > 15",
+    )
+    assert jes_down == Varied(
+        "JES.down", fields={("jets", "pt"): "pt * 0.98"}, propagate_to_met="pt > 15"
+    )
+    assert unclustered_up == Varied("unclustered.up", quantities={"met.pt": "MET_pt_up"})
+    assert unclustered_down == Varied(
+        "unclustered.down", quantities={"met.pt": "MET_pt_down", "met.phi": "0"}
+    )
+    tagging = Correction(
+        file="/base/up.json", correction="deepJet", inputs=("up", "delta_phi(phi, met.phi)")
+    )
+    assert rest == [
+        Varied("pileup.up", weights={"pileup": "puWeightUp"}),
+        Varied("pileup.down", weights={"pileup": "1"}),
+        Varied("btag.up", weights={"btag": tagging}),
+        Varied(
+            "tune.up",
+            files={
+                "TTbar": {"2018": ("/base/tt_up.root",)},
+                "ttH_HToInv": {"2017": ("/base/a", "/base/b")},
+            },
+        ),
+    ]
+
+
+def test_a_weight_called_like_a_quantity_and_propagation_switched_on() -> None:
+    data = changed({
+        "event/define": {"met.pt": "MET_pt", "met.phi": "MET_phi", "pileup": "2"},
+        "weights": {"pileup": "pileup"},
+        "variations/v": {"up": {"pileup": 3, "weights.pileup": 4, "jets.phi": "-phi"},
+                         "propagate_to_met": True},
+    })  # fmt: skip
+    assert parse_analysis(data, base=Path()).varied == (
+        Varied("v.up", {("jets", "phi"): "-phi"}, {"pileup": "3"}, {"pileup": "4"}, {}, True),
+    )
+
+
+def test_varied_files_as_a_list_where_there_is_one_era() -> None:
+    data = changed({"variations/tune/down": {"processes.bkg.files": "/x/*.parquet"}})
+    (varied,) = parse_analysis(data, base=Path("/base")).varied
+    assert varied == Varied("tune.down", files={"bkg": {"all": ("/x/*.parquet",)}})
+
+
+def test_the_files_whose_content_shapes_the_events() -> None:
+    home = str(Path("~").expanduser())
+    analysis = parse(FULL)
+    assert analysis.files_read == tuple(
+        sorted([
+            "/base/golden.json", f"{home}/sf/ele.json.gz", "/base/sf/btag.json", "/eff.json",
+            "/base/up.json",
+        ])
+    )  # fmt: skip
+    assert parse(SHORT).files_read == ()
+    same = {"file": "a.json", "correction": "c", "inputs": []}
+    twice = changed({"weights": {"one": same, "other": {**same, "correction": "d"}}})
+    assert parse_analysis(twice, base=Path("/base")).files_read == ("/base/a.json",)
+
+
+def test_a_folder_with_pattern_characters_holds_a_mask() -> None:
+    eras = {"a": {"luminosity": 1, "lumi_mask": "m.json"}}
+    data = changed({"luminosity": None, "eras": eras, "source": {"identity": ["r", "l", "e"]}})
+    assert parse_analysis(data, base=Path("/run[1]")).eras["a"].lumi_mask == "/run[1]/m.json"
 
 
 def test_files_are_resolved_against_the_folder_of_the_analysis_file() -> None:
@@ -184,6 +300,14 @@ def test_empty_sections_take_their_defaults() -> None:
 
 
 JETS = "objects/jets"
+SF = {"file": "sf.json", "correction": "sf", "inputs": ["pt"]}
+MET = {"met.pt": "MET_pt", "met.phi": "MET_phi"}
+
+
+def vary(up: Any, **others: Any) -> dict[str, Any]:
+    return {"variations": {"v": {"up": up, **others}}}
+
+
 ELECTRONS = {"collection": "Electron", "features": ["pt"]}
 
 
@@ -264,7 +388,7 @@ ELECTRONS = {"collection": "Electron", "features": ["pt"]}
         ({"weights": {"a": "exp("}}, "weights.a: expression 'exp[(]'"),
         ({"source": {"event_number": "event", "identity": ["run"]}},
          r"source.identity: got \['run'\], expected the event number event in it"),
-        ({"source": {"format": "csv"}}, "source.format: got 'csv', expected 'nanoaod', 'root' or"),
+        ({"source": {"format": "csv"}}, "source.format: got 'csv', expected 'nanoaod', 'delphes', "),
         ({"training": {"folds": 1}}, "training.folds: got 1, expected an integer >= 2"),
         ({"training": {"folds": True}}, "training.folds: got true, expected a number"),
         ({"training": {"epochs": "many"}}, "training.epochs: got 'many', expected an integer"),
@@ -279,7 +403,6 @@ ELECTRONS = {"collection": "Electron", "features": ["pt"]}
         ({"evaluation": {"working_points": [0.5, 1.0]}},
          "evaluation.working_points.1: got 1.0, expected a number < 1"),
         ({"evaluation": {"bootstrap": 1}}, "evaluation.bootstrap: got 1, expected an integer >= 2"),
-        ({"variations": {}}, "variations: systematic variations are not supported yet"),
         ({f"{JETS}/clean": {"dr": 0.4}}, "objects.jets.clean.against: missing"),
         ({f"{JETS}/clean": {"dr": 0, "against": ["electrons"]}},
          "objects.jets.clean.dr: got 0, expected a number > 0"),
@@ -291,11 +414,94 @@ ELECTRONS = {"collection": "Electron", "features": ["pt"]}
           "objects/electrons": {**ELECTRONS, "clean": {"dr": 0.4, "against": ["jets"]}}},
          "objects.jets.clean.against: collections are cleaned in a circle: jets -> electrons -> jets"),
         ({"luminosity": None, "eras": {"a": {"luminosity": 1, "lumi_mask": "x"}}},
-         "eras.a.lumi_mask: a luminosity mask is not supported yet"),
-        ({"luminosity": None, "eras": {"a": {"luminosity": 1, "trigger": "x"}}},
-         "eras.a.trigger: a trigger is not supported yet"),
-        ({"weights": {"id": {"file": "sf.json"}}}, "weights.id: corrections are not supported yet"),
-        ({"source": {"format": "delphes"}}, "source.format: delphes is not supported yet"),
+         r"source.identity: got \[\], but era a has a lumi_mask; expected the three branches of run"),
+        ({"luminosity": None, "eras": {"a": {"luminosity": 1, "lumi_mask": "x"}},
+          "source/event_number": "event"}, r"source.identity: got \[event\], but era a"),
+        ({"luminosity": None, "eras": {"a": {"luminosity": 1, "lumi_mask": "root://a//m.json"}}},
+         "eras.a.lumi_mask: got 'root://a//m.json', expected the path of a file, not a URL"),
+        ({"luminosity": None, "eras": {"a": {"luminosity": 1, "trigger": "HLT_A or"}}},
+         "eras.a.trigger: expression 'HLT_A or', column"),
+        ({"luminosity": None, "eras": {"a": {"luminosity": 1, "triger": "x"}}},
+         "eras.a.triger: unknown key; nearest: trigger"),
+        ({"processes/sig/exclude": [3]}, "processes.sig.exclude.0: got 3, expected text"),
+        ({f"{JETS}/collection": "jet{}_{}"},
+         "objects.jets.collection: got 'jet{}_{}', expected one {} at most, for the number"),
+        ({"weights": {"id": {"file": "sf.json"}}}, "weights.id.correction: missing; .*1 more error"),
+        ({"weights": {"id": {**SF, "file": None}}}, "weights.id.file: got nothing, expected text"),
+        ({"weights": {"id": {**SF, "inpts": 1}}}, "weights.id.inpts: unknown key; nearest: inputs"),
+        ({"weights": {"id": {**SF, "inputs": "pt"}}}, "weights.id.inputs: got 'pt', expected a list"),
+        ({"weights": {"id": {**SF, "objects": "jts"}}},
+         "weights.id.objects: got 'jts', expected a collection; nearest: jets"),
+        ({"weights": {"id": {**SF, "select": "pt > 3"}}},
+         "weights.id.select: got 'pt > 3' without objects; expected objects: the collection"),
+        ({"weights": {"id": {**SF, "objects": "jets", "select": "pt >"}}},
+         "weights.id.select: expression 'pt >'"),
+        ({"weights": {"id": {**SF, "objects": "jets", "tagged": "b > 0"}}},
+         "weights.id.efficiency: missing beside tagged; expected both"),
+        ({"weights": {"id": {**SF, "objects": "jets", "efficiency": SF}}},
+         "weights.id.tagged: missing beside efficiency; expected both"),
+        ({"weights": {"id": {**SF, "efficiency": SF, "tagged": "x"}}},
+         "weights.id.tagged: got 'x' without objects"),
+        ({"weights": {"id": {**SF, "objects": "jets", "tagged": "x", "efficiency": {**SF, "objects": "jets"}}}},
+         "weights.id.efficiency.objects: unknown key; known: correction, file, inputs"),
+        ({"weights": {"id": [3]}}, "weights.id: got a list, expected text"),
+        ({"weights": {"generator": SF}}, "weights.generator: got a correction; expected an expression"),
+        ({"variations": {"a.b": {"up": {"jets.pt": "pt"}}}}, "variations.a.b: 'a.b' contains a dot"),
+        ({"variations": {"v": {}}}, "variations.v: neither up nor down is given"),
+        ({"variations": {"v": 3}}, "variations.v: got 3, expected keys with values"),
+        (vary(None, don={}), "variations.v.don: unknown key; nearest: down"),
+        (vary({}), "variations.v.up: empty; expected at least one"),
+        (vary(["x"]), "variations.v.up: got a list, expected keys with values"),
+        (vary({"jets.pt": "pt *"}), r"variations.v.up.jets.pt: expression 'pt \*', column"),
+        (vary({"jets.pt": SF}), "variations.v.up.jets.pt: got keys with values, expected text"),
+        (vary({"jets.pt": ["pt"]}), "variations.v.up.jets.pt: got a list, expected text"),
+        (vary({"jets": "pt"}), "variations.v.up.jets: varies nothing that exists; expected COLLECTION.FIELD"),
+        (vary({"jet.pt": "pt"}), "variations.v.up.jet.pt: varies nothing .*; nearest: jets.pt"),
+        (vary({"jets.a.b": "pt"}), "variations.v.up.jets.a.b: varies nothing"),
+        ({**vary({"jets.ptt": "pt"}), f"{JETS}/collection": None, f"{JETS}/fields": {"pt": "x"}},
+         "variations.v.up.jets.ptt: 'ptt' is no field of jets; nearest: pt"),
+        ({**vary({"met.ptt": "pt"}), "event/define": MET}, "variations.v.up.met.ptt: .*nearest: met.pt"),
+        ({**vary({"weights.pilup": "w"}), "weights": {"pileup": "w"}},
+         "variations.v.up.weights.pilup: unknown weight; nearest: pileup"),
+        ({**vary({"weights.pileup": {**SF, "inpt": 3}}), "weights": {"pileup": "w"}},
+         "variations.v.up.weights.pileup.inpt: unknown key; nearest: inputs"),
+        ({**vary({"weights.pileup": {**SF, "objects": "jts"}}), "weights": {"pileup": "w"}},
+         "variations.v.up.weights.pileup.objects: got 'jts', expected a collection; nearest: jets"),
+        ({**vary({"weights.generator": "w"}), "weights": {"generator": "w"}},
+         "variations.v.up.weights.generator: the generator weight normalises the process"),
+        ({**vary({"weights.w": "w"}), "event/weight": "w", "processes/sig/cross_section": None,
+          "processes/bkg/cross_section": None},
+         r"variations.v.up.weights.w: the events carry a ready weight \(event.weight: w\)"),
+        (vary({"processes.bg.files": "x"}),
+         "variations.v.up.processes.bg.files: unknown process; expected a simulated one; nearest: bkg"),
+        ({**vary({"processes.d.files": "x"}), "processes/d": {"class": "data", "files": "d"}},
+         "variations.v.up.processes.d.files: data does not vary; expected a simulated one"),
+        (vary({"processes.bkg": "x"}),
+         "variations.v.up.processes.bkg: varies nothing .*nearest: processes.bkg.files"),
+        (vary({"processes.bkg.files": []}), "variations.v.up.processes.bkg.files.all: empty"),
+        (vary({"processes.bkg.files": {"2018": "x"}}),
+         "variations.v.up.processes.bkg.files.2018: process bkg has no files of this era; known: all"),
+        ({**vary({"processes.bkg.files": "x"}), "luminosity": None,
+          "eras": {"a": {"luminosity": 1}, "b": {"luminosity": 1}},
+          "processes/sig/files": {"a": "x"}, "processes/bkg/files": {"a": "x"}},
+         "variations.v.up.processes.bkg.files: there are 2 eras; expected {era: files}"),
+        (vary({"processes.bkg.files": "x", "jets.pt": "pt"}),
+         "variations.v.up.jets.pt: given beside files of processes; expected nothing else"),
+        (vary({"jets.pt": "pt"}, propagate_to_met="pt >"), "variations.v.propagate_to_met: expression 'pt >'"),
+        (vary({"jets.pt": "pt"}, propagate_to_met=True),
+         "variations.v.propagate_to_met: needs met.pt in event.define, as in define: {met.pt: MET_pt}"),
+        ({**vary({"jets.pt": "pt"}, propagate_to_met=True), "event/define": {"met.pt": "MET_pt"}},
+         "variations.v.propagate_to_met: needs met.phi in event.define, as in .*MET_phi"),
+        ({**vary({"jets.pt": "pt", "met.pt": "3"}, propagate_to_met=True), "event/define": MET},
+         "variations.v.up.met.pt: given beside propagate_to_met"),
+        ({**vary({"jets.pt": "pt"}, down={"weights.w": 2}, propagate_to_met="pt > 3"),
+          "event/define": MET, "weights": {"w": 1}},
+         "variations.v.propagate_to_met: down varies no field of a collection"),
+        ({**vary({"jets.mass": "1"}, propagate_to_met=True), "event/define": MET},
+         "variations.v.propagate_to_met: up varies neither pt nor phi of jets"),
+        ({**vary({"jets.pt": "pt"}, propagate_to_met=True), "event/define": MET,
+          f"{JETS}/collection": None, f"{JETS}/fields": {"pt": "x"}},
+         "variations.v.propagate_to_met: needs the field phi of jets"),
     ],
 )  # fmt: skip
 def test_errors_name_key_value_and_expectation(changes: Any, message: str) -> None:
@@ -411,14 +617,15 @@ def test_round_trip(parts: dict[str, Any]) -> None:
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["class", "files", "features", "select", "all", "fields", "x"])
+        st.sampled_from(["class", "files", "features", "select", "all", "fields", "x", "up",
+                         "weights.x", "processes.bkg.files", "jets.pt", "propagate_to_met"])
         | st.integers() | st.none(),
         inner, max_size=3,
     ),
     max_leaves=8,
 )  # fmt: skip
 SECTIONS = ["name", "luminosity", "source", "eras", "processes", "objects", "event", "weights",
-            "regions", "training", "model", "evaluation"]  # fmt: skip
+            "regions", "variations", "training", "model", "evaluation"]  # fmt: skip
 
 
 @settings(max_examples=300, deadline=None)
@@ -443,6 +650,7 @@ def test_fingerprint_covers_what_determines_prepared_events() -> None:
         assert fingerprint(same) == reference
     different: list[dict[str, Any]] = [
         {"luminosity": 11}, {f"{JETS}/max": 3}, {f"{JETS}/features": ["eta"]}, {"event/select": "x"},
+        {"variations/v/up": {"jets.pt": 0}}, {"processes/sig/exclude": "x"}, {"weights/w": SF},
         {"processes/sig/cross_section": 1.5}, {"weights": {"g": "w"}}, {"source": {"tree": "t"}},
     ]  # fmt: skip
     assert len({reference, *map(fingerprint, different)}) == len(different) + 1

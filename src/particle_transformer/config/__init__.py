@@ -7,6 +7,7 @@ from particle_transformer.config.analysis import (
     Analysis,
     analysis_fingerprint,
 )
+from particle_transformer.config.corrections import Correction, CorrectionLookup
 from particle_transformer.config.load import dump_analysis, load_analysis, parse_analysis
 from particle_transformer.config.sections import (
     Collection,
@@ -19,6 +20,8 @@ from particle_transformer.config.sections import (
     Source,
     Training,
 )
+from particle_transformer.config.variations import Variation
+from particle_transformer.config.varied import Varied
 
 __all__ = [
     "DATA",
@@ -26,6 +29,8 @@ __all__ = [
     "SIGNAL",
     "Analysis",
     "Collection",
+    "Correction",
+    "CorrectionLookup",
     "Era",
     "Evaluation",
     "EventFeatures",
@@ -34,6 +39,8 @@ __all__ = [
     "Region",
     "Source",
     "Training",
+    "Variation",
+    "Varied",
     "analysis_fingerprint",
     "dump_analysis",
     "load_analysis",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
+from particle_transformer.config.corrections import Correction, Weight
 from particle_transformer.config.sections import (
     Collection,
     Era,
@@ -19,7 +20,9 @@ from particle_transformer.config.sections import (
     Source,
     Training,
 )
-from particle_transformer.config.types import ExpressionText, Label, PlainName, Section, problem
+from particle_transformer.config.types import Label, PlainName, Section, problem
+from particle_transformer.config.variations import Variation  # noqa: TC001 (pydantic needs it)
+from particle_transformer.config.varied import Varied, check_variations, varied_sides
 from particle_transformer.errors import nearest
 from particle_transformer.expressions import parse
 
@@ -34,7 +37,9 @@ SIGNAL = "signal"
 DATA = "data"
 """The class of recorded events: no cross-section, weight 1, never trained on."""
 
-PREPARED_SECTIONS = ("source", "eras", "processes", "objects", "event", "weights", "regions")
+PREPARED_SECTIONS = (
+    "source", "eras", "processes", "objects", "event", "weights", "regions", "variations",
+)  # fmt: skip
 """The sections that determine the prepared events."""
 
 
@@ -50,8 +55,10 @@ class Analysis(Section):
     eras, processes, objects, regions
         Sections by name, in the order of the file.
     weights
-        Expressions that are multiplied; ``generator`` is the generator weight, whose sum over
-        all generated events normalises it.
+        Expressions and corrections that are multiplied; ``generator`` is the generator weight,
+        whose sum over all generated events normalises it.
+    variations
+        Systematic variations by name.
     """
 
     name: Label
@@ -60,8 +67,9 @@ class Analysis(Section):
     processes: dict[Label, Process]
     objects: Annotated[dict[PlainName, Collection], Field(min_length=1)]
     event: EventFeatures = EventFeatures()
-    weights: dict[PlainName, ExpressionText] = Field(default_factory=dict)
+    weights: dict[PlainName, Weight] = Field(default_factory=dict)
     regions: Annotated[dict[PlainName, Region], Field(min_length=1)]
+    variations: dict[PlainName, Variation] = Field(default_factory=dict)
     training: Training = Training()
     model: Model = Model()
     evaluation: Evaluation = Evaluation()
@@ -82,6 +90,26 @@ class Analysis(Section):
         """The regions of role signal, at least one: training and headline figures use them."""
         return tuple(name for name, region in self.regions.items() if region.role == "signal")
 
+    @property
+    def varied(self) -> tuple[Varied, ...]:
+        """Every side of every variation, in the order of the file, up before down."""
+        return varied_sides(self)
+
+    @property
+    def files_read(self) -> tuple[str, ...]:
+        """Every luminosity mask and correction file, sorted; their content shapes the events."""
+        masks = {era.lumi_mask for era in self.eras.values() if era.lumi_mask is not None}
+        corrections = {path for _, weight in self._corrections() for path in weight.files}
+        return tuple(sorted(masks | corrections))
+
+    def _corrections(self) -> list[tuple[str, Correction]]:
+        """Every correction with its key."""
+        weights = [(f"weights.{name}", weight) for name, weight in self.weights.items()]
+        for varied in self.varied:
+            key = f"variations.{varied.name}.weights"
+            weights += [(f"{key}.{name}", weight) for name, weight in varied.weights.items()]
+        return [(key, weight) for key, weight in weights if isinstance(weight, Correction)]
+
     def class_of(self, process: str) -> str:
         """Give the class of a process."""
         return self.processes[process].class_name
@@ -92,6 +120,8 @@ class Analysis(Section):
         self._check_eras()
         self._check_weights()
         self._check_names()
+        check_variations(self)
+        self._check_corrections()
         if not self.signal_regions:
             message = "no region has role: signal; expected at least one"
             raise problem(message, "regions")
@@ -119,6 +149,31 @@ class Analysis(Section):
                         "expected the luminosity in fb^-1"
                     )
                     raise problem(message, f"eras.{era}.luminosity")
+
+        for name, entry in self.eras.items():
+            identity = self.source.identity
+            if entry.lumi_mask is not None and len(identity) != 3:
+                message = (
+                    f"got [{', '.join(identity)}], but era {name} has a lumi_mask; expected the "
+                    "three branches of run, luminosity section and event, as in "
+                    "[run, luminosityBlock, event]"
+                )
+                raise problem(message, "source.identity")
+
+    def _check_corrections(self) -> None:
+        if isinstance(self.weights.get("generator"), Correction):
+            message = (
+                "got a correction; expected an expression: its sum over all generated events "
+                "normalises the process"
+            )
+            raise problem(message, "weights.generator")
+        for key, correction in self._corrections():
+            objects = correction.objects
+            if objects is not None and objects not in self.objects:
+                message = (
+                    f"got {objects!r}, expected a collection; {nearest(objects, self.objects)}"
+                )
+                raise problem(message, f"{key}.objects")
 
     def _check_weights(self) -> None:
         ready = self.event.weight

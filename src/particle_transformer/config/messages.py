@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
 
 from particle_transformer.config.analysis import Analysis
 from particle_transformer.errors import nearest
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
+    from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
 __all__ = ["describe"]
@@ -88,15 +91,16 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def _known_keys(where: tuple[str, ...]) -> list[str]:
+def _known_keys(where: tuple[str, ...], annotation: Any = Analysis) -> list[str]:
     """List the keys of the section at `where`."""
-    section: type[BaseModel] = Analysis
-    parts = list(where)
-    while parts:
-        fields = {field.alias or name: field for name, field in section.model_fields.items()}
-        annotation = fields[parts.pop(0)].annotation
-        if get_origin(annotation) is dict:
-            parts.pop(0)
-            annotation = get_args(annotation)[1]
-        section = annotation  # type: ignore[assignment]  # extra keys exist in sections only
-    return [field.alias or name for name, field in section.model_fields.items()]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _known_keys(where, arguments[0])
+    if origin in (Union, UnionType):  # at most one of them has keys of its own
+        return next(filter(None, (_known_keys(where, argument) for argument in arguments)), [])
+    if origin is dict:
+        return _known_keys(where[1:], arguments[1])
+    if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
+        return []
+    fields = {field.alias or name: field for name, field in annotation.model_fields.items()}
+    return _known_keys(where[1:], fields[where[0]].annotation) if where else list(fields)

@@ -11,13 +11,6 @@ __all__ = ["normalise"]
 SHORT_ERA = "all"
 """The label of the only era where the file gives none."""
 
-NOT_YET: dict[tuple[str, ...], str] = {
-    ("variations",): "systematic variations are",
-    ("eras", "*", "lumi_mask"): "a luminosity mask is",
-    ("eras", "*", "trigger"): "a trigger is",
-}
-"""Keys that the format has room for; an unread key must not look as if it had worked."""
-
 
 def normalise(data: dict[Any, Any]) -> dict[Any, Any]:
     """Spell out the short forms: one era, files as a list, one region.
@@ -30,12 +23,12 @@ def normalise(data: dict[Any, Any]) -> dict[Any, Any]:
     Raises
     ------
     AnalysisFileError
-        If a short and a long form are both given, or a key is not supported yet.
+        If a short and a long form are both given.
     """
-    _refuse_not_yet(data)
     plain = dict(data)
     plain["eras"] = _eras(plain)
     plain["processes"] = _processes(plain.get("processes"), plain["eras"])
+    plain["variations"] = _variations(plain.get("variations"), plain["eras"])
     plain["regions"], plain["event"] = _regions(plain)
     # Sections left empty in the file take their defaults.
     return {key: value for key, value in plain.items() if value is not None}
@@ -44,28 +37,6 @@ def normalise(data: dict[Any, Any]) -> dict[Any, Any]:
 def _fail(key: str, message: str) -> NoReturn:
     error = f"{key}: {message}"
     raise AnalysisFileError(error)
-
-
-def _refuse_not_yet(data: dict[Any, Any]) -> None:
-    for pattern, what in NOT_YET.items():
-        found: list[tuple[str, Any]] = [("", data)]
-        for part in pattern:
-            found = [
-                (f"{key}.{name}".lstrip("."), below)
-                for key, value in found
-                if isinstance(value, dict)
-                for name, below in value.items()
-                if part in ("*", name)
-            ]
-        if found:
-            _fail(found[0][0], f"{what} not supported yet; remove the key")
-    weights = data.get("weights")
-    for name, value in weights.items() if isinstance(weights, dict) else ():
-        if isinstance(value, dict):
-            _fail(f"weights.{name}", "corrections are not supported yet; expected a branch")
-    source = data.get("source")
-    if isinstance(source, dict) and source.get("format") in ("delphes", "hdf5"):
-        _fail("source.format", f"{source['format']} is not supported yet")
 
 
 def _eras(plain: dict[Any, Any]) -> Any:
@@ -84,15 +55,37 @@ def _processes(processes: Any, eras: Any) -> Any:
     plain = {}
     for name, process in processes.items():
         plain[name] = process
-        if isinstance(process, dict) and isinstance(process.get("files"), str | list):
-            if len(eras) != 1:
-                known = ", ".join(map(str, eras))
-                _fail(
-                    f"processes.{name}.files",
-                    f"there are {len(eras)} eras; expected {{era: files}} with era one of {known}",
-                )
-            plain[name] = {**process, "files": {next(iter(eras)): process["files"]}}
+        if isinstance(process, dict) and "files" in process:
+            files = _by_era(process["files"], eras, f"processes.{name}.files")
+            plain[name] = {**process, "files": files}
     return plain
+
+
+def _variations(variations: Any, eras: Any) -> Any:
+    if not isinstance(variations, dict) or not isinstance(eras, dict):
+        return variations
+    plain = {}
+    for name, variation in variations.items():
+        plain[name] = variation
+        for side in ("up", "down"):
+            if isinstance(variation, dict) and isinstance(variation.get(side), dict):
+                replacements = {
+                    key: _by_era(value, eras, f"variations.{name}.{side}.{key}")
+                    if str(key).startswith("processes.")
+                    else value
+                    for key, value in variation[side].items()
+                }
+                plain[name] = {**plain[name], side: replacements}
+    return plain
+
+
+def _by_era(files: Any, eras: dict[Any, Any], key: str) -> Any:
+    if not isinstance(files, str | list):
+        return files
+    if len(eras) != 1:
+        known = ", ".join(map(str, eras))
+        _fail(key, f"there are {len(eras)} eras; expected {{era: files}} with era one of {known}")
+    return {next(iter(eras)): files}
 
 
 def _regions(plain: dict[Any, Any]) -> tuple[Any, Any]:

@@ -13,6 +13,8 @@ from particle_transformer.config.types import (
     Features,
     FilePatterns,
     Label,
+    LocalFile,
+    OtherPatterns,
     PlainName,
     Real,
     Section,
@@ -52,7 +54,7 @@ class Source(Section):
         What happens to events with NaN or infinity in a feature.
     """
 
-    format: Literal["nanoaod", "root", "parquet"] | None = None
+    format: Literal["nanoaod", "delphes", "root", "parquet", "hdf5"] | None = None
     tree: Branch = "Events"
     event_number: Branch | None = None
     identity: tuple[Branch, ...] = ()
@@ -82,11 +84,17 @@ class Era(Section):
     ----------
     luminosity
         Integrated luminosity in fb⁻¹; None only where no process needs it.
+    lumi_mask
+        The JSON file of certified luminosity sections: data outside of it is left out.
+    trigger
+        Which events, of data and simulation alike, are read at all.
     aliases
         The branch (or field of a collection) that a name stands for in this era.
     """
 
     luminosity: Annotated[Real, Field(gt=0.0)] | None = None
+    lumi_mask: LocalFile | None = None
+    trigger: ExpressionText | None = None
     aliases: dict[PlainName, Branch] = Field(default_factory=dict)
 
 
@@ -101,6 +109,8 @@ class Process(Section):
         In pb; None for data and where the events carry a ready physics weight.
     files
         Paths, glob patterns or URLs by era.
+    exclude
+        Those of them that are left out.
     tree
         The tree of ROOT files where it differs from `Source.tree`.
     """
@@ -108,6 +118,7 @@ class Process(Section):
     class_name: Label = Field(alias="class")
     cross_section: Annotated[Real, Field(gt=0.0)] | None = None
     files: Annotated[dict[Label, FilePatterns], Field(min_length=1)]
+    exclude: OtherPatterns = ()
     tree: Branch | None = None
 
 
@@ -132,7 +143,8 @@ class Collection(Section):
     Attributes
     ----------
     collection
-        The prefix of its branches (``Jet`` for ``Jet_pt``); None where `fields` names them all.
+        The prefix of its branches (``Jet`` for ``Jet_pt``); with ``{}`` the objects have numbered
+        columns (``jet{}`` for ``jet1_pt``, ``jet2_pt``, …); None where `fields` names them all.
     fields
         Fields that differ from, or come on top of, those of the files: expressions over the raw
         fields or branches.
@@ -159,6 +171,9 @@ class Collection(Section):
     @model_validator(mode="after")
     def _has_fields(self) -> Self:
         if self.collection is not None:
+            if self.collection.count("{}") > 1:
+                message = f"got {self.collection!r}, expected one {{}} at most, for the number"
+                raise problem(message, "collection")
             return self
         if not self.fields:
             message = "neither collection nor fields is given; expected one of them"

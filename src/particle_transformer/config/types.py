@@ -30,8 +30,11 @@ __all__ = [
     "Features",
     "FilePatterns",
     "Label",
+    "LocalFile",
+    "OtherPatterns",
     "PlainName",
     "Section",
+    "Texts",
     "Whole",
     "problem",
 ]
@@ -146,6 +149,17 @@ def _resolved(pattern: str, info: ValidationInfo) -> str:
     return os.path.normpath(os.path.join(base, os.path.expanduser(pattern)))  # noqa: PTH111, PTH118
 
 
+def _resolved_file(path: str, info: ValidationInfo) -> str:
+    if "://" in path:
+        message = f"got {path!r}, expected the path of a file, not a URL"
+        raise problem(message)
+    context: Any = info.context
+    if context is None:
+        return path
+    base = Path(context["base"]).resolve()
+    return os.path.normpath(os.path.join(base, os.path.expanduser(path)))  # noqa: PTH111, PTH118
+
+
 Branch = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 """The name of a branch or column in the files, as it is there."""
 
@@ -170,9 +184,19 @@ Whole = Annotated[int, BeforeValidator(_no_bool)]
 Real = Annotated[float, BeforeValidator(_no_bool)]
 """A finite number; YAML's true is not 1."""
 
-FilePatterns = Annotated[
-    tuple[Annotated[Branch, AfterValidator(_resolved)], ...],
-    BeforeValidator(_one_or_many),
-    Field(min_length=1),
+Texts = Annotated[
+    tuple[Annotated[str, BeforeValidator(_number_as_text)], ...],
+    BeforeValidator(_join_split_calls),
 ]
+"""A list of texts, each an expression or literal."""
+
+LocalFile = Annotated[Branch, AfterValidator(_resolved_file)]
+"""The path of one file; a relative one is resolved against the analysis file's folder."""
+
+OtherPatterns = Annotated[
+    tuple[Annotated[Branch, AfterValidator(_resolved)], ...], BeforeValidator(_one_or_many)
+]
+"""`FilePatterns`, of which there may be none."""
+
+FilePatterns = Annotated[OtherPatterns, Field(min_length=1)]
 """Paths, glob patterns or URLs; relative ones are resolved against the analysis file's folder."""
