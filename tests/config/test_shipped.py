@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from particle_transformer.config import load_analysis, parse_analysis
+from particle_transformer.config import Correction, load_analysis, parse_analysis
 from particle_transformer.expressions import FUNCTIONS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -27,6 +27,18 @@ def test_the_page_on_the_analysis_file_shows_a_valid_one() -> None:
     text = PAGE.partition("```yaml\n")[2].partition("```")[0]
     analysis = parse_analysis(yaml.safe_load(text), base=Path())
     assert analysis.objects["jets"].features[2] == "delta_phi(phi, met.phi)"
+
+
+def test_the_page_shows_valid_weights_and_variations() -> None:
+    first, second = (part.partition("```")[0] for part in PAGE.split("```yaml\n")[1:])
+    data = {**yaml.safe_load(first), **yaml.safe_load(second)}
+    del data["luminosity"]  # the second example names its era
+    analysis = parse_analysis(data, base=Path("/base"))
+    jes, _, pileup, _, tune, _ = analysis.varied
+    assert jes.fields == {("jets", "pt"): "pt * 1.02", ("jets", "mass"): "mass * 1.02"}
+    assert isinstance(pileup.weights["pileup"], Correction)
+    assert tune.files == {"TTbar": {"2018": ("/base/samples/tune_up/tt*.root",)}}
+    assert len(analysis.files_read) == 4
 
 
 def test_the_page_on_the_analysis_file_has_every_function() -> None:
