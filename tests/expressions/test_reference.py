@@ -1,0 +1,319 @@
+"""Random expressions against an interpreter in plain Python: one event, one object at a time.
+
+Each drawn expression is a text for the package and a closure for the reference, built side by
+side; the two share no code. Every operation drawn here is exact in IEEE arithmetic, or rounded in
+the same way by both, so that results must be equal bit for bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from particle_transformer.errors import ExpressionError
+from particle_transformer.expressions import Value, evaluate_events, evaluate_objects, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Jet:
+    pt: float
+    n: int
+    tagged: bool
+
+
+@dataclass(frozen=True)
+class Event:
+    jets: list[Jet]
+    met: float
+    k: int
+    flag: bool
+
+
+@dataclass(frozen=True)
+class Case:
+    """`run(event, i)` gives the value for object i; event-level cases do not look at i."""
+
+    text: str
+    kind: str  # of the result: b(oolean), i(nteger) or f(loating)
+    ragged: bool
+    run: Callable[[Event, int], Any]
+
+
+def cast(value: Any, kind: str) -> Any:
+    """What the type of a column makes of a number; events of one column share their type."""
+    value = {"b": bool, "i": int, "f": float}[kind](value)
+    if kind == "i" and abs(value) >= 2**53:
+        reject()  # beyond it a quotient in float64 is rounded twice
+    return value
+
+
+def wider(*kinds: str, least: str = "b") -> str:
+    return max(*kinds, least, key="bif".index)
+
+
+def divide(a: float, b: float) -> float:
+    a, b = float(a), float(b)
+    if b == 0:
+        return NAN if a == 0 or math.isnan(a) else math.copysign(math.inf, a * math.copysign(1, b))
+    return a / b
+
+
+def remainder(a: float, b: float) -> float:
+    if isinstance(b, float) and b == 0:
+        return NAN
+    return a % b  # ZeroDivisionError for integers
+
+
+def extreme(pick: Callable[..., Any], values: list[Any]) -> Any:
+    if any(value != value for value in values):
+        return NAN
+    if 0 in values and len({math.copysign(1, value) for value in values if value == 0}) > 1:
+        reject()  # IEEE leaves open which of 0 and −0 is smaller
+    return pick(values)
+
+
+def binary(a: Case, symbol: str, b: Case) -> Case:
+    functions = {
+        "+": operator.add, "-": operator.sub, "*": operator.mul, "/": divide, "%": remainder,
+        "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
+        "and": lambda x, y: bool(x) and bool(y), "or": lambda x, y: bool(x) or bool(y),
+    }  # fmt: skip
+    inner = wider(a.kind, b.kind, least="i")
+    kind = "f" if symbol == "/" else inner if symbol in "+-*%" else "b"
+
+    def run(event: Event, i: int) -> Any:
+        x, y = (cast(case.run(event, i), inner) for case in (a, b))
+        return cast(functions[symbol](x, y), kind)
+
+    return Case(f"({a.text} {symbol} {b.text})", kind, a.ragged or b.ragged, run)
+
+
+def unary(name: str, a: Case) -> Case:
+    functions: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "-": (wider(a.kind, least="i"), operator.neg),
+        "not ": ("b", operator.not_),
+        "abs": (wider(a.kind, least="i"), abs),
+        "sign": (wider(a.kind, least="i"), lambda x: x if x != x else (x > 0) - (x < 0)),
+        "is_finite": ("b", math.isfinite),
+        "sqrt": ("f", lambda x: math.sqrt(x) if x >= 0 else NAN),
+    }
+    kind, function = functions[name]
+    widened = wider(a.kind, least="i")
+    return Case(
+        f"({name}{a.text})" if name in ("-", "not ") else f"{name}({a.text})",
+        kind,
+        a.ragged,
+        lambda event, i: cast(function(cast(a.run(event, i), widened)), kind),
+    )
+
+
+def bit(a: Case, n: int) -> Case:
+    text = f"bit({a.text}, {n})"
+    return Case(text, "b", a.ragged, lambda event, i: bool(a.run(event, i) // 2**n % 2))
+
+
+def where(c: Case, a: Case, b: Case) -> Case:
+    kind = wider(a.kind, b.kind)
+
+    def run(event: Event, i: int) -> Any:
+        chosen, x, y = c.run(event, i), a.run(event, i), b.run(event, i)
+        return cast(x if chosen else y, kind)
+
+    ragged = a.ragged or b.ragged or c.ragged
+    return Case(f"where({c.text}, {a.text}, {b.text})", kind, ragged, run)
+
+
+def of_several(name: str, a: Case, b: Case) -> Case:
+    kind = wider(a.kind, b.kind, least="i")
+    pick = min if name == "min" else max
+
+    def run(event: Event, i: int) -> Any:
+        return extreme(pick, [cast(case.run(event, i), kind) for case in (a, b)])
+
+    return Case(f"{name}({a.text}, {b.text})", kind, a.ragged or b.ragged, run)
+
+
+def reduction(name: str, a: Case, key: Case, n: int, default: Case | None) -> Case:
+    """A reduction of the object-level `a`; `default` None is NaN where it is allowed."""
+    takes_default = name not in ("sum", "product", "count", "any", "all")
+    element = (
+        "f"
+        if name == "mean"
+        else wider(a.kind, least="i")
+        if name in ("sum", "product")
+        else a.kind
+    )
+    other = "f" if default is None else default.kind
+    kind = {"count": "i", "any": "b", "all": "b"}.get(name)
+    if kind is None:
+        kind = wider(element, other) if takes_default else element
+
+    def run(event: Event, _: int) -> Any:
+        values = [cast(a.run(event, i), element) for i in range(len(event.jets))]
+        keys = [key.run(event, i) for i in range(len(event.jets))]
+        otherwise = NAN if default is None else default.run(event, -1)
+        usable = [k for k in keys if k == k]
+        at = {"leading": 0, "subleading": 1, "nth": n}
+        result: Any
+        if name == "sum":
+            result = 0
+            for value in values:
+                result = result + value
+        elif name == "product":
+            result = math.prod(values)
+        elif name == "count":
+            result = sum(values) if a.kind == "b" else len(values)
+        elif name in ("any", "all"):
+            result = any(values) if name == "any" else all(values)
+        elif name in at:
+            result = values[at[name]] if len(values) > at[name] else otherwise
+        elif not values:
+            result = otherwise
+        elif name == "mean":
+            result = sum(values) / len(values)
+        elif name in ("min", "max"):
+            result = extreme(min if name == "min" else max, values)
+        else:
+            pick = max if name == "at_max" else min
+            result = values[keys.index(pick(usable)) if usable else 0]
+        return cast(result, kind)
+
+    arguments = [a.text]
+    if name in ("at_max", "at_min"):
+        arguments.append(key.text)
+    if name == "nth":
+        arguments.append(str(n))
+    if takes_default and default is not None:
+        arguments.append(f"default={default.text}")
+    return Case(f"{name}({', '.join(arguments)})", kind, False, run)
+
+
+PLAIN = [
+    Case("met", "f", False, lambda event, i: event.met),
+    Case("k", "i", False, lambda event, i: event.k),
+    Case("flag", "b", False, lambda event, i: event.flag),
+    Case("0", "i", False, lambda event, i: 0),
+    Case("3", "i", False, lambda event, i: 3),
+    Case("0.5", "f", False, lambda event, i: 0.5),
+    Case("count(jets)", "i", False, lambda event, i: len(event.jets)),
+]
+PER_JET = [
+    Case("jets.pt", "f", True, lambda event, i: event.jets[i].pt),
+    Case("jets.n", "i", True, lambda event, i: event.jets[i].n),
+    Case("jets.tagged", "b", True, lambda event, i: event.jets[i].tagged),
+    Case("index(jets)", "i", True, lambda event, i: i),
+]
+
+
+@st.composite
+def cases(draw: Any, ragged: bool, depth: int, kinds: str = "bif") -> Case:
+    """An expression whose value is of one of `kinds`; object-level only where `ragged` allows it."""
+    leaves = [case for case in PLAIN + PER_JET * ragged if case.kind in kinds]
+    if depth == 0:
+        return draw(st.sampled_from(leaves))  # type: ignore[no-any-return]
+
+    def some(kinds: str = "bif", *, ragged: bool = ragged) -> Case:
+        return draw(cases(ragged, depth - 1, kinds))  # type: ignore[no-any-return]
+
+    def objects(kinds: str = "bif") -> Case:
+        case = some(kinds, ragged=True)
+        return case if case.ragged else binary(case, "and", PER_JET[2])
+
+    made: Case
+    match draw(
+        st.sampled_from(
+            ["leaf", "unary", "binary", "logic", "bit", "where", "min", "reduce", "reduce"]
+        )
+    ):
+        case "leaf":
+            made = draw(st.sampled_from(leaves))
+        case "unary":
+            name = draw(st.sampled_from(["-", "not ", "abs", "sign", "is_finite", "sqrt"]))
+            made = unary(name, some("bi" if name == "not " else "bif"))
+        case "binary":
+            symbol = draw(st.sampled_from(["+", "-", "*", "/", "%", "<", "<=", "==", "!="]))
+            made = binary(some(), symbol, some())
+        case "logic":
+            made = binary(some("bi"), draw(st.sampled_from(["and", "or"])), some("bi"))
+        case "bit":
+            made = bit(some("i"), draw(st.sampled_from([0, 1, 5])))
+        case "where":
+            made = where(some("bi"), some(), some())
+        case "min":
+            made = of_several(draw(st.sampled_from(["min", "max"])), some(), some())
+        case "reduce":
+            name = draw(
+                st.sampled_from([
+                    "sum", "product", "count", "any", "all", "mean", "min", "max", "leading",
+                    "subleading", "nth", "at_max", "at_min",
+                ])
+            )  # fmt: skip
+            optional = name in ("mean", "min", "max") and draw(st.booleans())
+            default = None if optional else some(ragged=False)
+            key = objects() if name in ("at_max", "at_min") else PER_JET[0]
+            made = reduction(
+                name, objects("bi" if name in ("any", "all") else "bif"), key,
+                draw(st.integers(0, 3)), default,
+            )  # fmt: skip
+    return (
+        made
+        if made.kind in kinds
+        else binary(made, "<=", PLAIN[0])
+        if "b" in kinds
+        else draw(st.sampled_from(leaves))
+    )
+
+
+QUARTERS = st.integers(-40, 40).map(lambda n: n / 4) | st.sampled_from([NAN, math.inf])
+JETS = st.builds(Jet, QUARTERS, st.integers(0, 255), st.booleans())
+EVENTS = st.lists(
+    st.builds(Event, st.lists(JETS, max_size=4), QUARTERS, st.integers(-9, 9), st.booleans()),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(EVENTS, st.booleans().flatmap(lambda ragged: cases(ragged, 3)))
+def test_agrees_with_an_interpreter_in_plain_python(sample: list[Event], case: Case) -> None:
+    offsets = np.cumsum([0, *(len(event.jets) for event in sample)])
+    jets = list(itertools.chain.from_iterable(event.jets for event in sample))
+    columns = {
+        "jets": Value(np.zeros(len(jets)), "jets", offsets),
+        "jets.pt": Value(np.array([jet.pt for jet in jets], np.float64), "jets", offsets),
+        "jets.n": Value(np.array([jet.n for jet in jets], np.uint8), "jets", offsets),
+        "jets.tagged": Value(np.array([jet.tagged for jet in jets], np.bool_), "jets", offsets),
+        "met": Value(np.array([event.met for event in sample])),
+        "k": Value(np.array([event.k for event in sample], np.int8)),
+        "flag": Value(np.array([event.flag for event in sample])),
+    }
+    expression = parse(case.text)
+    try:
+        if case.ragged:
+            expected = [case.run(event, i) for event in sample for i in range(len(event.jets))]
+        else:
+            expected = [case.run(event, -1) for event in sample]
+    except ZeroDivisionError:
+        with pytest.raises(ExpressionError, match="an integer % 0 has no value"):
+            evaluate_events(expression, columns.__getitem__, len(sample))
+        return
+    result = (
+        evaluate_objects(expression, columns.__getitem__, "jets", offsets)
+        if case.ragged
+        else evaluate_events(expression, columns.__getitem__, len(sample))
+    )
+    assert result.dtype.kind in ("iu" if case.kind == "i" else case.kind)
+    np.testing.assert_array_equal(result, np.array(expected, result.dtype))
