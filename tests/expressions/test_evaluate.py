@@ -414,6 +414,9 @@ def test_lookup_errors_keep_their_class_and_are_not_repeated() -> None:
     with pytest.raises(InputFileError, match=re.escape("no branch a (in expression 'a + 1')")):
         parse("a + 1").evaluate(missing)
 
+    with pytest.raises(InputFileError, match=re.escape("no branch a (in expression 'a + 1')")):
+        parse("a\n + 1\n").evaluate(missing)  # as YAML's block scalars give it
+
     def told(name: str) -> Value:
         message = "expression 'a + 1': told already"
         raise ExpressionError(message)

@@ -35,7 +35,7 @@ from particle_transformer.expressions.nodes import (
     Name,
     Unary,
 )
-from particle_transformer.expressions.parse import complaint
+from particle_transformer.expressions.parse import complaint, quoted
 from particle_transformer.expressions.values import Value
 
 if TYPE_CHECKING:
@@ -110,9 +110,10 @@ class Evaluator:
         try:
             value = self.lookup(node.name)
         except AOTError as error:
-            if self.text in str(error):
+            shown = quoted(self.text)
+            if shown[1:-1] in str(error):
                 raise
-            message = f"{error} (in expression '{self.text}')"
+            message = f"{error} (in expression {shown})"
             raise type(error)(message) from error
         if value.values.dtype.kind not in "biuf":
             raise self.error(

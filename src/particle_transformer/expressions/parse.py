@@ -24,7 +24,7 @@ from particle_transformer.expressions.nodes import (
 if TYPE_CHECKING:
     from particle_transformer.expressions.nodes import ArithmeticOperator, ComparisonOperator
 
-__all__ = ["MAX_DEPTH", "MAX_EXPONENT", "MAX_LENGTH", "complaint", "parse_tree"]
+__all__ = ["MAX_DEPTH", "MAX_EXPONENT", "MAX_LENGTH", "complaint", "parse_tree", "quoted"]
 
 MAX_LENGTH = 2000
 """Characters of one expression."""
@@ -83,16 +83,21 @@ _ADVICE: dict[type[ast.AST], str] = {
 }
 
 
-def complaint(text: str, column: int, message: str) -> ExpressionError:
-    """Word the error about `text` at `column` (1 = first character)."""
-    # A much longer text need not be read to the end; what no terminal can show is escaped.
+def quoted(text: str) -> str:
+    """Shorten `text` to one line of at most some 200 characters that any terminal can show."""
+    # A much longer text need not be read to the end.
     shown = " ".join(text[:MAX_LENGTH].split())
     if len(shown) > 200 or len(text) > MAX_LENGTH:
         shown = f"{shown[:200]}..."
-    shown = "".join(
+    escaped = (
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in shown
     )
-    return ExpressionError(f"expression '{shown}', column {column}: {message}")
+    return f"'{''.join(escaped)}'"
+
+
+def complaint(text: str, column: int, message: str) -> ExpressionError:
+    """Word the error about `text` at `column` (1 = first character)."""
+    return ExpressionError(f"expression {quoted(text)}, column {column}: {message}")
 
 
 def parse_tree(text: str) -> Node:
