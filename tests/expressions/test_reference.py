@@ -47,7 +47,7 @@ class Case:
     """`run(event, i)` gives the value for object i; event-level cases do not look at i."""
 
     text: str
-    kind: str  # of the result: b(oolean), i(nteger) or f(loating)
+    kind: str  # of the result: "b" boolean, "i" integer, "f" floating
     ragged: bool
     run: Callable[[Event, int], Any]
     parts: tuple[Case, ...] = ()
@@ -231,12 +231,27 @@ PER_JET = [
 ]
 
 
+UNARY = ["neg", "not ", "abs", "sign", "is_finite", "sqrt"]
+BINARY = ["+", "-", "*", "/", "%", "<", "<=", "==", "!=", "and", "or"]
+OTHER = ["bit", "where", "min of two", "max of two"]
+REDUCTIONS = [
+    "sum", "product", "count", "any", "all", "mean", "min", "max", "leading", "subleading", "nth",
+    "at_max", "at_min",
+]  # fmt: skip
+OPERATIONS = [*UNARY, *BINARY, *OTHER, *REDUCTIONS]
+
+
 @st.composite
-def cases(draw: Any, ragged: bool, depth: int, kinds: str = "bif") -> Case:
+def cases(
+    draw: Any, ragged: bool, depth: int, kinds: str = "bif", operation: str | None = None
+) -> Case:
     """An expression whose value is of one of `kinds`; object-level only where `ragged` allows it."""
-    leaves = [case for case in PLAIN + PER_JET * ragged if case.kind in kinds]
+    leaf: Case = draw(
+        st.sampled_from([case for case in PLAIN + PER_JET * ragged if case.kind in kinds])
+    )
     if depth == 0:
-        return draw(st.sampled_from(leaves))  # type: ignore[no-any-return]
+        return leaf
+    name = operation or draw(st.sampled_from(OPERATIONS))
 
     def some(kinds: str = "bif", *, ragged: bool = ragged) -> Case:
         return draw(cases(ragged, depth - 1, kinds))  # type: ignore[no-any-return]
@@ -245,64 +260,28 @@ def cases(draw: Any, ragged: bool, depth: int, kinds: str = "bif") -> Case:
         case = some(kinds, ragged=True)
         return case if case.ragged else where(PER_JET[2], case, case)
 
-    made: Case
-    match draw(
-        st.sampled_from(
-            [
-                "leaf",
-                "binary",
-                "unary",
-                "binary",
-                "logic",
-                "bit",
-                "where",
-                "min",
-                "reduce",
-                "reduce",
-            ]
-        )
-    ):
-        case "leaf":
-            made = draw(st.sampled_from(leaves))
-        case "unary":
-            name = draw(st.sampled_from(["-", "not ", "abs", "sign", "is_finite", "sqrt"]))
-            made = unary(name, some("bi" if name == "not " else "bif"))
-        case "binary":
-            symbol = draw(st.sampled_from(["+", "-", "*", "/", "%", "<", "<=", "==", "!="]))
-            made = binary(some(), symbol, some())
-        case "logic":
-            made = binary(some("bi"), draw(st.sampled_from(["and", "or"])), some("bi"))
-        case "bit":
-            made = bit(some("i"), draw(st.sampled_from([0, 1, 5])))
-        case "where":
-            made = where(some("bi"), some(), some())
-        case "min":
-            made = of_several(draw(st.sampled_from(["min", "max"])), some(), some())
-        case "reduce":
-            name = draw(
-                st.sampled_from([
-                    "sum", "product", "count", "any", "all", "mean", "min", "max", "leading",
-                    "subleading", "nth", "at_max", "at_min",
-                ])
-            )  # fmt: skip
-            optional = name in ("mean", "min", "max") and draw(st.booleans())
-            default = None if optional else some(ragged=False)
-            key = objects() if name in ("at_max", "at_min") else PER_JET[0]
-            made = reduction(
-                name, objects("bi" if name in ("any", "all") else "bif"), key,
-                draw(st.integers(0, 3)), default,
-            )  # fmt: skip
-    return (
-        made
-        if made.kind in kinds
-        else binary(made, "<=", PLAIN[0])
-        if "b" in kinds
-        else draw(st.sampled_from(leaves))
-    )
+    if name in UNARY:
+        made = unary("-" if name == "neg" else name, some("bi" if name == "not " else "bif"))
+    elif name in BINARY:
+        allowed = "bi" if name in ("and", "or") else "bif"
+        made = binary(some(allowed), name, some(allowed))
+    elif name == "bit":
+        made = bit(some("i"), draw(st.sampled_from([0, 1, 5])))
+    elif name == "where":
+        made = where(some("bi"), some(), some())
+    elif name in OTHER:
+        made = of_several(name[:3], some(), some())
+    else:
+        optional = name in ("mean", "min", "max") and draw(st.booleans())
+        default = None if optional else some(ragged=False)
+        key = objects() if name in ("at_max", "at_min") else PER_JET[0]
+        argument = objects("bi" if name in ("any", "all") else "bif")
+        made = reduction(name, argument, key, draw(st.integers(0, 3)), default)
+    return made if made.kind in kinds else leaf
 
 
-SPECIAL = {40: NAN, 41: math.inf, -40: -math.inf}
-QUARTERS = st.integers(-40, 41).map(lambda n: SPECIAL.get(n, n / 4))
+SPECIAL = {**dict.fromkeys(range(41, 47), NAN), 47: math.inf, 48: -math.inf}
+QUARTERS = st.integers(-40, 48).map(lambda n: SPECIAL.get(n, n / 4))
 JETS = st.builds(Jet, QUARTERS, st.integers(0, 255), st.booleans())
 EVENTS = st.lists(
     st.builds(Event, st.lists(JETS, max_size=4), QUARTERS, st.integers(-9, 9), st.booleans()),
@@ -311,9 +290,14 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=600, deadline=None)
-@given(EVENTS, st.booleans().flatmap(lambda ragged: cases(ragged, 3)))
-def test_agrees_with_an_interpreter_in_plain_python(sample: list[Event], case: Case) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS)
+@settings(max_examples=60, deadline=None)
+@given(sample=EVENTS, data=st.data())
+def test_agrees_with_an_interpreter_in_plain_python(
+    operation: str, sample: list[Event], data: st.DataObject
+) -> None:
+    ragged = data.draw(st.booleans())
+    case = data.draw(cases(ragged, data.draw(st.integers(1, 3)), operation=operation))
     offsets = np.cumsum([0, *(len(event.jets) for event in sample)])
     jets = list(itertools.chain.from_iterable(event.jets for event in sample))
     columns = {
