@@ -291,7 +291,7 @@ EVENTS = st.lists(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(sample=EVENTS, data=st.data())
 def test_agrees_with_an_interpreter_in_plain_python(
     operation: str, sample: list[Event], data: st.DataObject
