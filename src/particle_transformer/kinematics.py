@@ -107,7 +107,8 @@ def eta(px: Floats, py: Floats, pz: Floats) -> Array:
 
 def phi(px: Floats, py: Floats) -> Array:
     """Azimuth atan2(py, px) in [−π, π]; radians. 0 for the zero vector."""
-    return np.asarray(np.arctan2(py, px))
+    # Adding 0 makes −0 (the negative of an empty sum) 0, whose azimuth is 0 and not −π.
+    return np.asarray(np.arctan2(py + 0.0, px + 0.0))
 
 
 def mass(px: Floats, py: Floats, pz: Floats, energy: Floats) -> Array:

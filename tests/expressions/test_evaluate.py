@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,10 @@ from particle_transformer.expressions import Value, evaluate_events, evaluate_ob
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+vector = pytest.importorskip("vector")
+
+PAGE = Path(__file__).parents[2] / "docs" / "analysis-file.md"
+
 OFFSETS = np.array([0, 2, 2, 5])
 PT = np.array([50, 40, 100, 30, 20], np.float32)
 LEPTON_OFFSETS = np.array([0, 0, 1, 1])
@@ -30,10 +36,12 @@ COLUMNS = {
     "jets.n": Value(np.array([200, 100, 250, 3, 4], np.uint8), "jets", OFFSETS),
     "leptons.pt": Value(np.array([25], np.float32), "leptons", LEPTON_OFFSETS),
     "leptons": Value(np.zeros(1), "leptons", LEPTON_OFFSETS),
+    "phi_of_jets": Value(np.zeros(5), "jets", OFFSETS),
     "met": Value(np.array([100, 200, 300], np.float32)),
     "n": Value(np.array([1, 2, 3], np.uint8)),
     "flag": Value(np.array([True, False, True])),
     "x64": Value(np.array([1.0, 2.0, 3.0])),
+    "huge": Value(np.array([1, 2, 2**63 + 5], np.uint64)),
     "label": Value(np.array(["a", "b", "c"])),
     "short": Value(np.zeros(2)),
     "pi": Value(np.asarray(math.pi)),
@@ -100,6 +108,44 @@ NAN = math.nan
         ("1 / (n - 2)", [-1, math.inf, 1]),
         ("2 * 3", [6, 6, 6]),
         ("True", [True, True, True]),
+        ("where(flag, n, 300)", [1, 300, 3]),
+        ("where(flag, -1, n)", [-1, 2, -1]),
+        ("where(met > 150, flag, not flag)", [False, False, True]),
+        ("product(jets.pt)", [2000, 1, 60000]),
+        ("product(jets.n)", [20000, 1, 3000]),
+        ("product(jets.tagged)", [0, 1, 0]),
+        ("nth(jets.pt, 0, default=-1)", [50, -1, 100]),
+        ("nth(jets.pt, 2, met)", [100, 200, 20]),
+        ("nth(jets.pt, 3, 0)", [0, 0, 0]),
+        ("at_max(jets.phi, jets.pt, default=9)", [0, 9, -3]),
+        ("at_min(jets.phi, jets.pt, 9)", [3, 9, 2]),
+        ("at_max(jets.pt, jets.tagged, 0)", [50, 0, 30]),
+        ("at_min(jets.pt, jets.tagged, 0)", [40, 0, 100]),
+        ("at_max(jets.n, jets.n % 50, 0)", [200, 0, 4]),
+        ("at_max(jets.pt, jets.phi > 9, met)", [50, 200, 100]),
+        ("sum(index(jets))", [1, 0, 3]),
+        ("sum(where(index(jets.pt) < 2, jets.pt, 0))", [90, 0, 130]),
+        ("min(abs(delta_phi(jets.phi, met / 100)), default=3.2)", [1, 3.2, 2 * math.pi - 6]),
+        ("invariant_mass(leptons.pt, 1.5, 0, 4, default=-1)", [-1, 4, -1]),
+        ("invariant_mass(jets.pt, 0, pi * index(jets), 0)", [2 * 2000**0.5, NAN, 14400**0.5]),
+        ("pair_mass(met, 0, 0, 0, met, 0, pi, 0)", [200, 400, 600]),
+        ("sign(n - 2)", [-1, 0, 1]),
+        ("sign(-flag)", [-1, 0, -1]),
+        ("is_finite(1 / (n - 2))", [True, False, True]),
+        ("is_finite(max(jets.pt))", [True, False, True]),
+        ("is_finite(n)", [True] * 3),
+        ("bit(n, 0)", [True, False, True]),
+        ("bit(n, 1)", [False, True, True]),
+        ("bit(-n, 63)", [True, True, True]),
+        ("count(bit(jets.n, 7))", [1, 0, 1]),
+        ("bit(6, 2)", [True] * 3),
+        ("n % 2", [1, 0, 1]),
+        ("-n % 3", [2, 1, 0]),
+        ("n % -3", [-2, -1, 0]),
+        ("met % 70", [30, 60, 20]),
+        ("-met % 70.0", [40, 10, 50]),
+        ("met % (n - n)", [NAN] * 3),
+        ("n % 0.0", [NAN] * 3),
         ("transverse_mass(met, 0, met, pi)", [200, 400, 600]),
         ("mass(3 * n, 0, 0, 5 * n)", [4, 8, 12]),
         ("eta(0, 0, n - n)", [0, 0, 0]),
@@ -123,6 +169,11 @@ def test_per_event_by_hand(text: str, expected: Any) -> None:
         ("delta_phi(jets.phi, 3)", [-3, 0, 2 * math.pi - 6, -2, -1]),
         ("jets.n - 201", [-1, -101, 49, -198, -197]),
         ("jets.n > 256", [False] * 5),
+        ("index(jets)", [0, 1, 0, 1, 2]),
+        ("index(phi_of_jets)", [0, 1, 0, 1, 2]),
+        ("jets.pt == at_max(jets.pt, jets.phi, 0)", [False, True, False, False, True]),
+        ("bit(jets.n, 3)", [True, False, True, False, False]),
+        ("pair_mass(jets.pt, 0, 0, 0, met, 0, pi, 0) ** 2", [2e4, 1.6e4, 1.2e5, 3.6e4, 2.4e4]),
     ],
 )
 def test_per_object_by_hand(text: str, expected: Any) -> None:
@@ -156,6 +207,24 @@ def test_per_object_by_hand(text: str, expected: Any) -> None:
         ("max(jets.n, default=300)", np.int64),
         ("sum(jets.n)", np.int64),
         ("met > 3", np.bool_),
+        ("met % 2", np.float32),
+        ("n % 2", np.int64),
+        ("n % 2.0", np.float64),
+        ("product(jets.pt)", np.float32),
+        ("product(jets.n)", np.int64),
+        ("nth(jets.pt, 5, 0)", np.float32),
+        ("at_max(jets.pt, jets.n, -1)", np.float32),
+        ("at_max(jets.n, jets.pt, 0)", np.int64),
+        ("invariant_mass(jets.pt, 0, jets.phi, 0, default=0)", np.float32),
+        ("invariant_mass(jets.n, 0, jets.n, 0, default=0)", np.float64),
+        ("pair_mass(jets.pt, 0, jets.phi, 0, met, 0, 1, 0)", np.float32),
+        ("index(jets)", np.int64),
+        ("sign(n)", np.int64),
+        ("sign(met)", np.float32),
+        ("is_finite(n)", np.bool_),
+        ("bit(n, 0)", np.bool_),
+        ("where(flag, n, 1)", np.int64),
+        ("where(flag, flag, True)", np.bool_),
         ("leading(jets.tagged, True)", np.bool_),
     ],
 )
@@ -204,6 +273,28 @@ def test_float32_sums_are_rounded_once() -> None:
         ("leading(jets.pt, short)", "columns of different numbers of events"),
         ("short", "it gives 2 values for 3 events"),
         ("jets.pt > 30", r"column 1: one value per event is needed.*jets; use sum\(\.\.\.\), max"),
+        ("at_max(met, jets.pt, 0)", r"at_max\(x, key\) works on the objects.*but x is one value"),
+        ("at_max(jets.pt, met, 0)", r"works on the objects of each event, but key is one value"),
+        ("at_min(jets.pt, leptons.pt, 0)", "objects of jets and leptons cannot be combined"),
+        ("at_min(jets, jets.pt, 0)", "column 8: jets is a collection"),
+        ("at_max(jets.pt, jets.pt, jets.phi)", "column 26: the default must be one value"),
+        ("nth(met, 0, 0)", r"nth\(x, n\) works on the objects of each event, but x is one value$"),
+        ("nth(jets.pt, 0, short)", "columns of different numbers of events"),
+        ("index(met)", r"index\(x\) works on the objects of each event"),
+        ("index(jets) > 2", "column 1: one value per event is needed"),
+        ("product(met)", r"product\(x\) works on the objects of each event"),
+        ("invariant_mass(met, 0, 0, 0)", r"invariant_mass\(pt, eta, phi, mass\) works on the obj"),
+        ("invariant_mass(jets.pt, 0, leptons.pt, 0)", "objects of jets and leptons cannot"),
+        ("invariant_mass(jets.pt, short, 0, 0)", "columns of different numbers of events"),
+        ("pair_mass(jets.pt,0,0,0, leptons.pt,0,0,0)", "objects of jets and leptons cannot"),
+        ("bit(met, 1)", r"column 5: bit\(x, n\) needs an integer x, but it is of type float32"),
+        ("bit(flag, 0)", "column 5: .* of type bool"),
+        ("bit(n, 8)", "column 8: bit 8 of an integer of type uint8, which has the bits 0 to 7"),
+        ("1 + n % (n - 2)", r"column 5: an integer % 0 .* 1 of 3 values; write max\(divisor, 1\)"),
+        ("5 % 0", "the divisor is 0 in 1 of 1 values"),
+        ("n % False", "an integer % 0"),
+        ("huge - 1", "column 1: the value 9223372036854775813 is too large for int64"),
+        ("huge % 2", "column 1: the value 9223372036854775813 is too large for int64"),
         ("1 + nothing", r"unknown name nothing \(in expression '1 \+ nothing'\)"),
     ],
 )
@@ -215,6 +306,94 @@ def test_errors(text: str, message: str) -> None:
 def test_objects_of_another_collection_where_jets_are_needed() -> None:
     with pytest.raises(ExpressionError, match=r"per object of jets is needed.*of leptons"):
         objects("leptons.pt > 3")
+
+
+def test_bits_of_unsigned_and_negative_integers() -> None:
+    columns = {
+        "mask": Value(np.array([1, 2**63], np.uint64)),
+        "signed": Value(np.array([-1, 2**30], np.int32)),
+    }
+    for text, expected in (
+        ("bit(mask, 63)", [False, True]),
+        ("bit(signed, 31)", [True, False]),
+        ("bit(signed, 30)", [True, True]),
+    ):
+        assert evaluate_events(parse(text), columns.__getitem__, 2).tolist() == expected
+
+
+def test_key_nan_is_chosen_only_where_all_are_nan() -> None:
+    key = np.array([NAN, -np.inf, NAN, NAN, 2.0, 2.0])
+    offsets = np.array([0, 2, 4, 4, 6])
+    columns = {
+        "key": Value(key, "jets", offsets),
+        "x": Value(np.arange(6), "jets", offsets),
+    }
+    for name in ("at_max", "at_min"):
+        chosen = evaluate_events(parse(f"{name}(x, key, -1)"), columns.__getitem__, 4)
+        assert chosen.tolist() == [1, 2, -1, 4]
+
+
+def test_recipes_of_the_documentation() -> None:
+    rng = np.random.default_rng(5)
+    offsets = np.array([0, 6, 6, 7, 11])
+    flat = {name: rng.uniform(low, high, 11) for name, low, high in (
+        ("pt", 20, 200), ("eta", -3, 3), ("phi", -3.1, 3.1), ("mass", 0, 20),
+    )}  # fmt: skip
+    columns = {f"jets.{name}": Value(values, "jets", offsets) for name, values in flat.items()}
+    columns["jets"] = Value(np.zeros(11), "jets", offsets)
+    met_phi = rng.uniform(-3.1, 3.1, 4)
+    columns["met.phi"] = Value(met_phi)
+    px, py = flat["pt"] * np.cos(flat["phi"]), flat["pt"] * np.sin(flat["phi"])
+    slices = [slice(a, b) for a, b in itertools.pairwise(offsets)]
+
+    def is_as_documented(text: str, expected: list[float]) -> None:
+        assert f"`{text}`" in PAGE.read_text(encoding="utf-8")
+        result = evaluate_events(parse(text), columns.__getitem__, 4)
+        np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-9)
+
+    is_as_documented(
+        "min(where(index(jets) < 4, abs(delta_phi(jets.phi, met.phi)), 3.2), default=3.2)",
+        [
+            min((math.acos(math.cos(phi - own)) for phi in flat["phi"][s][:4]), default=3.2)
+            for s, own in zip(slices, met_phi, strict=True)
+        ],
+    )
+    is_as_documented(
+        "pt(sum(px(jets.pt, jets.phi)), sum(py(jets.pt, jets.phi)))",
+        [math.hypot(px[s].sum(), py[s].sum()) for s in slices],
+    )
+    is_as_documented(
+        "phi(-sum(px(jets.pt, jets.phi)), -sum(py(jets.pt, jets.phi)))",
+        [math.atan2(-py[s].sum(), -px[s].sum()) if px[s].size else 0.0 for s in slices],
+    )
+    pairs = [
+        vector.array({name: values[s][:2] for name, values in flat.items()}).sum() for s in slices
+    ]
+    is_as_documented(
+        "invariant_mass(where(index(jets) < 2, jets.pt, 0), jets.eta, jets.phi, "
+        "where(index(jets) < 2, jets.mass, 0))",
+        [NAN if s.start == s.stop else pair.mass for pair, s in zip(pairs, slices, strict=True)],
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.integers(0, 2**32 - 1))
+def test_invariant_mass_agrees_with_vector(counts: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    offsets = np.cumsum([0, *counts])
+    flat = {
+        "pt": rng.exponential(80, offsets[-1]) + 1,
+        "eta": rng.uniform(-3, 3, offsets[-1]),
+        "phi": rng.uniform(-np.pi, np.pi, offsets[-1]),
+        "mass": rng.exponential(10, offsets[-1]) + 1,
+    }
+    columns = {name: Value(values, "jets", offsets) for name, values in flat.items()}
+    text = "invariant_mass(pt, eta, phi, mass, default=-1)"
+    result = evaluate_events(parse(text), columns.__getitem__, len(counts))
+    for mass, start, stop in zip(result, offsets, offsets[1:], strict=False):
+        momenta = {name: values[start:stop] for name, values in flat.items()}
+        expected = vector.array(momenta).sum().mass if stop > start else -1
+        assert mass == pytest.approx(expected, rel=1e-6)
 
 
 def test_condition_wanted() -> None:
@@ -234,6 +413,9 @@ def test_lookup_errors_keep_their_class_and_are_not_repeated() -> None:
 
     with pytest.raises(InputFileError, match=re.escape("no branch a (in expression 'a + 1')")):
         parse("a + 1").evaluate(missing)
+
+    with pytest.raises(InputFileError, match=re.escape("no branch a (in expression 'a + 1')")):
+        parse("a\n + 1\n").evaluate(missing)  # as YAML's block scalars give it
 
     def told(name: str) -> Value:
         message = "expression 'a + 1': told already"

@@ -83,7 +83,9 @@ def test_numbers_by_hand() -> None:
 def test_eta_of_special_vectors() -> None:
     eta = kin.eta(np.zeros(3), np.zeros(3), np.array([0.0, 5.0, -5.0]))
     np.testing.assert_array_equal(eta, [0.0, np.inf, -np.inf])
-    assert kin.phi(0.0, 0.0) == 0.0
+    for zero in (0.0, -0.0):
+        assert kin.phi(zero, -0.0) == 0.0
+        assert kin.phi(-1.0, zero) == np.pi
 
 
 def test_negative_mass_squared_from_rounding_is_zero() -> None:

@@ -3,19 +3,29 @@
 Dtypes: a constant never promotes a column (float32 stays float32); integer columns compute in
 int64, their quotients, powers and functions in float64. Division by zero, the logarithm of a
 negative number and overflow give inf or NaN silently: the policy for non-finite features counts
-them later. ``and`` and ``or`` evaluate all their operands.
+them later. The remainder of integers has no such value: modulo 0 it is an error. ``and``, ``or``
+and ``where`` evaluate all their operands.
 """
 
 from __future__ import annotations
 
-import operator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from particle_transformer import kinematics
 from particle_transformer.errors import AOTError
 from particle_transformer.expressions import reductions
+from particle_transformer.expressions.elementwise import (
+    ARITHMETIC,
+    COMPARE,
+    ELEMENTWISE,
+    bit,
+    choose,
+    divisible,
+    floating,
+    widen,
+)
+from particle_transformer.expressions.functions import FUNCTIONS
 from particle_transformer.expressions.nodes import (
     Binary,
     Boolean,
@@ -25,7 +35,7 @@ from particle_transformer.expressions.nodes import (
     Name,
     Unary,
 )
-from particle_transformer.expressions.parse import complaint
+from particle_transformer.expressions.parse import complaint, quoted
 from particle_transformer.expressions.values import Value
 
 if TYPE_CHECKING:
@@ -34,68 +44,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.errors import ExpressionError
+    from particle_transformer.expressions.elementwise import Operand
     from particle_transformer.expressions.nodes import Node
 
 __all__ = ["Evaluator"]
 
-Array: TypeAlias = "NDArray[Any]"
-Operand: TypeAlias = "NDArray[Any] | bool | int | float"
-
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
-_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": np.add,
-    "-": np.subtract,
-    "*": np.multiply,
-    "/": np.true_divide,
-}
-_REDUCTIONS = {"sum", "count", "any", "all", "mean", "leading", "subleading"}
-_ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    **{
-        name: getattr(np, name)
-        for name in (
-            "sqrt", "log", "log10", "exp", "sin", "cos", "tan", "arctan2", "sinh", "cosh", "tanh",
-        )
-    },
-    **{
-        name: getattr(kinematics, name)
-        for name in (
-            "delta_phi", "delta_r", "px", "py", "pz", "energy",
-            "pt", "eta", "phi", "mass", "transverse_mass",
-        )
-    },
+# Functions of the objects of each event; min and max are that with a single argument.
+_REDUCTIONS = {
+    "sum", "product", "count", "any", "all", "mean", "leading", "subleading", "nth", "at_max",
+    "at_min", "invariant_mass",
 }  # fmt: skip
-
-
-def _widen(operands: list[Operand]) -> list[Operand]:
-    """Make integers and booleans int64, so that uint8 does not wrap and −True is −1.
-
-    Beside a floating column they stay as they are, because int64 would promote float32.
-    """
-    if any(isinstance(operand, np.ndarray) and operand.dtype.kind == "f" for operand in operands):
-        return operands
-    return [
-        operand.astype(np.int64, copy=False)
-        if isinstance(operand, np.ndarray)
-        else (int(operand) if isinstance(operand, bool) else operand)
-        for operand in operands
-    ]
-
-
-def _floating(operands: list[Operand]) -> list[Operand]:
-    """Make integers and booleans float64: numpy would take float16 for log(uint8)."""
-    return [
-        operand
-        if isinstance(operand, np.ndarray) and operand.dtype.kind == "f"
-        else (operand.astype(np.float64) if isinstance(operand, np.ndarray) else float(operand))
-        for operand in operands
-    ]
 
 
 class Evaluator:
@@ -119,13 +77,14 @@ class Evaluator:
             case Unary(operator="not", operand=operand):
                 return self.apply(node, np.logical_not, [self.condition(operand)])
             case Unary(operand=operand):
-                return self.apply(node, np.negative, [self.evaluate(operand)], _widen)
+                return self.apply(node, np.negative, [self.evaluate(operand)], widen)
             case Binary(operator="**", left=left, right=Constant(value=exponent)):
                 power = [self.evaluate(left)]
-                return self.apply(node, lambda base: base**exponent, power, _floating)
+                return self.apply(node, lambda base: base**exponent, power, floating)
             case Binary(operator=symbol, left=left, right=right):
                 sides = [self.evaluate(left), self.evaluate(right)]
-                return self.apply(node, _ARITHMETIC[symbol], sides, _widen)
+                prepare = divisible if symbol == "%" else widen
+                return self.apply(node, ARITHMETIC[symbol], sides, prepare)
             case Compare():
                 return self.compare(node)
             case Boolean(operator=word, operands=operands):
@@ -151,9 +110,10 @@ class Evaluator:
         try:
             value = self.lookup(node.name)
         except AOTError as error:
-            if self.text in str(error):
+            shown = quoted(self.text)
+            if shown[1:-1] in str(error):
                 raise
-            message = f"{error} (in expression '{self.text}')"
+            message = f"{error} (in expression {shown})"
             raise type(error)(message) from error
         if value.values.dtype.kind not in "biuf":
             raise self.error(
@@ -178,7 +138,7 @@ class Evaluator:
         operands = [self.evaluate(operand) for operand in node.operands]
         result: Value | None = None
         for symbol, left, right in zip(node.operators, operands, operands[1:], strict=False):
-            link = self.apply(node, _COMPARE[symbol], [left, right])
+            link = self.apply(node, COMPARE[symbol], [left, right])
             result = link if result is None else self.apply(node, np.logical_and, [result, link])
         assert result is not None  # a Compare has at least one operator
         return result
@@ -225,48 +185,106 @@ class Evaluator:
             # numpy scalars overflow to inf where Python raises, and never grow beyond 64 bits.
             operands = [np.asarray(operand) for operand in operands]
         if prepare is not None:
-            operands = prepare(operands)
+            try:
+                operands = prepare(operands)
+            except ArithmeticError as error:
+                raise self.error(node, str(error)) from None
         return Value(np.asarray(function(*operands)), collection, offsets)
 
     def call(self, node: Call) -> Value:
         """Evaluate a function."""
-        if node.function in _REDUCTIONS:
-            return self.reduce(node)
-        if node.function in ("min", "max"):
-            if len(node.arguments) == 1:
-                return self.reduce(node)
-            ufunc = np.minimum if node.function == "min" else np.maximum
+        name = node.function
+        if name in ("min", "max") and len(node.arguments) > 1:
+            ufunc = np.minimum if name == "min" else np.maximum
             value = self.evaluate(node.arguments[0])
             for argument in node.arguments[1:]:
-                value = self.apply(node, ufunc, [value, self.evaluate(argument)], _widen)
+                value = self.apply(node, ufunc, [value, self.evaluate(argument)], widen)
             return value
-        if node.function == "where":
+        if name in _REDUCTIONS or name in ("min", "max"):
+            return self.reduce(node)
+        if name == "index":
+            value = self.objects(node, bare=True)[0]
+            assert value.offsets is not None  # as objects() says
+            return Value(reductions.index(value.offsets), value.collection, value.offsets)
+        if name == "bit":
+            return self.bit(node)
+        if name == "where":
             condition, *branches = node.arguments
             values = [self.condition(condition), *(self.evaluate(branch) for branch in branches)]
-            return self.apply(node, np.where, values)
+            return self.apply(node, np.where, values, choose)
         arguments = [self.evaluate(argument) for argument in node.arguments]
-        if node.function == "abs":
-            return self.apply(node, np.abs, arguments, _widen)
-        return self.apply(node, _ELEMENTWISE[node.function], arguments, _floating)
+        if name in ("abs", "sign"):
+            return self.apply(node, np.abs if name == "abs" else np.sign, arguments, widen)
+        if name == "is_finite":
+            return self.apply(node, np.isfinite, arguments)
+        return self.apply(node, ELEMENTWISE[name], arguments, floating)
+
+    def bit(self, node: Call) -> Value:
+        """Test one bit of an integer."""
+        argument, position = node.arguments
+        assert isinstance(position, Constant)  # the parser sees to it
+        value = self.evaluate(argument)
+        dtype = value.values.dtype
+        if dtype.kind not in "iu":
+            raise self.error(argument, f"bit(x, n) needs an integer x, but it is of type {dtype}")
+        if position.value >= 8 * dtype.itemsize:
+            raise self.error(
+                position,
+                f"bit {position.value} of an integer of type {dtype}, "
+                f"which has the bits 0 to {8 * dtype.itemsize - 1}",
+            )
+        return self.apply(node, bit(int(position.value)), [value])
+
+    def objects(self, node: Call, *, bare: bool = False) -> list[Value]:
+        """Give the arguments of a function of objects: each object-level, of one collection.
+
+        With `bare` a collection as such (``jets``) is allowed.
+        """
+        signature = FUNCTIONS[node.function]
+        names = signature.arguments
+        values = []
+        for name, argument in zip(names, node.arguments, strict=True):
+            if isinstance(argument, Name) and bare:
+                value = self.look_up(argument)
+            elif node.function in ("any", "all"):
+                value = self.condition(argument)
+            else:
+                value = self.evaluate(argument)
+            values.append(value)
+            if signature.integer is not None:
+                break  # the last argument is the constant
+            # A massless collection has no mass column: such a function wants one column at least.
+            if value.offsets is None and node.function != "invariant_mass":
+                raise self.misshapen(node, name)
+        if values[0].offsets is None and all(value.offsets is None for value in values):
+            raise self.misshapen(node, names[0])
+        return values
+
+    def misshapen(self, node: Call, argument: str) -> ExpressionError:
+        """Word the error about an event-level argument where objects are needed."""
+        name = node.function
+        hint = "; of two or more arguments it is elementwise" if name in ("min", "max") else ""
+        shown = ", ".join(FUNCTIONS[name].arguments)
+        return self.error(
+            node,
+            f"{name}({shown}) works on the objects of each event, but {argument} is one value"
+            f"{hint}",
+        )
 
     def reduce(self, node: Call) -> Value:
         """Reduce the objects of each event to one value."""
-        (argument,) = node.arguments
         name = node.function
-        if name == "count" and isinstance(argument, Name):
-            value = self.look_up(argument)
-        elif name in ("any", "all"):
-            value = self.condition(argument)
-        else:
-            value = self.evaluate(argument)
-        values, offsets = value.values, value.offsets
-        if offsets is None:
-            hint = "; of two or more arguments it is elementwise" if name in ("min", "max") else ""
-            raise self.error(
-                node, f"{name}(x) works on the objects of each event, but x is one value{hint}"
-            )
+        arguments = self.objects(node, bare=name == "count")
+        if name == "invariant_mass":
+            operands, _, offsets = self.align(node, arguments)
+            assert offsets is not None  # as objects() says
+            default = self.default(node, len(offsets) - 1)
+            return Value(reductions.invariant_mass(floating(operands), offsets, default))
+        columns, _, offsets = self.align(node, arguments)
+        values = np.asarray(columns[0])
+        assert offsets is not None  # as objects() says
         if name == "count":
-            bare = isinstance(argument, Name) and argument.name == value.collection
+            bare = node.arguments[0] == Name(str(arguments[0].collection))
             conditional = values.dtype.kind == "b" and not bare
             counts = reductions.total(values, offsets) if conditional else reductions.count(offsets)
             return Value(counts)
@@ -274,16 +292,27 @@ class Evaluator:
             combine = np.logical_or if name == "any" else np.logical_and
             return Value(reductions.any_all(combine, values, offsets))
         if values.dtype.kind in "iu":
-            values = values.astype(np.int64, copy=False)
-        if name == "sum":
-            return Value(reductions.total(values, offsets))
+            try:
+                values = np.asarray(widen([values])[0])
+            except ArithmeticError as error:
+                raise self.error(node, str(error)) from None
+        if name in ("sum", "product"):
+            return Value(getattr(reductions, "total" if name == "sum" else name)(values, offsets))
         default = self.default(node, len(offsets) - 1)
         if name == "mean":
             return Value(reductions.mean(values, offsets, default))
         if name in ("min", "max"):
             ufunc = np.minimum if name == "min" else np.maximum
             return Value(reductions.extreme(ufunc, values, offsets, default))
-        return Value(reductions.nth(values, offsets, int(name == "subleading"), default))
+        if name in ("at_min", "at_max"):
+            picked = np.fmin if name == "at_min" else np.fmax
+            key = np.asarray(columns[1])
+            return Value(reductions.at_extreme(picked, values, key, offsets, default))
+        last = node.arguments[-1]
+        position = int(last.value) if name == "nth" and isinstance(last, Constant) else 0
+        if name == "subleading":
+            position = 1
+        return Value(reductions.nth(values, offsets, position, default))
 
     def default(self, node: Call, events: int) -> Operand:
         """Give what an event without objects gets: NaN unless the call says otherwise."""

@@ -68,7 +68,7 @@ class Expression:
 def parse(text: str) -> Expression:
     """Parse an expression of the analysis file.
 
-    The grammar is a part of Python's: numbers, names with at most one dot, ``+ - * / **`` (with
+    The grammar is a part of Python's: numbers, names with at most one dot, ``+ - * / % **`` (with
     a plain number as exponent), comparisons and chains of them, ``and or not``, and the functions
     of `FUNCTIONS`. The text is parsed only; nothing of it is ever executed.
 

@@ -23,11 +23,14 @@ class Signature:
     default
         Whether the call takes a value for events without (enough) objects: ``none``;
         ``keyword``, optional, only as ``default=…``; ``required``, last argument or keyword.
+    integer
+        Where the last argument must be written as a plain integer: the allowed ones.
     """
 
     arguments: tuple[str, ...]
     variadic: bool = False
     default: Default = "none"
+    integer: range | None = None
 
     def __str__(self) -> str:
         shown = [*self.arguments, *(["..."] if self.variadic else [])]
@@ -44,11 +47,16 @@ FUNCTIONS: dict[str, Signature] = {
     **dict.fromkeys(
         ("abs", "sqrt", "log", "log10", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh"), _ONE
     ),
+    **dict.fromkeys(("sign", "is_finite"), _ONE),
+    "bit": Signature(("x", "n"), integer=range(64)),
     "arctan2": Signature(("y", "x")),
-    **dict.fromkeys(("sum", "count", "any", "all"), _ONE),
+    **dict.fromkeys(("sum", "product", "count", "any", "all", "index"), _ONE),
     **dict.fromkeys(("min", "max"), Signature(("x",), variadic=True, default="keyword")),
     "mean": Signature(("x",), default="keyword"),
     **dict.fromkeys(("leading", "subleading"), Signature(("x",), default="required")),
+    "nth": Signature(("x", "n"), default="required", integer=range(10_000)),
+    **dict.fromkeys(("at_max", "at_min"), Signature(("x", "key"), default="required")),
+    "invariant_mass": Signature(("pt", "eta", "phi", "mass"), default="keyword"),
     "where": Signature(("condition", "a", "b")),
     "delta_phi": Signature(("phi1", "phi2")),
     "delta_r": Signature(("eta1", "phi1", "eta2", "phi2")),
@@ -60,6 +68,9 @@ FUNCTIONS: dict[str, Signature] = {
     "eta": Signature(("px", "py", "pz")),
     "phi": Signature(("px", "py")),
     "mass": Signature(("px", "py", "pz", "E")),
+    "pair_mass": Signature(
+        ("pt1", "eta1", "phi1", "mass1", "pt2", "eta2", "phi2", "mass2"),
+    ),
     "transverse_mass": Signature(("pt1", "phi1", "pt2", "phi2")),
 }
 """Every function by name."""

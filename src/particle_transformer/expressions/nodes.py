@@ -16,7 +16,7 @@ __all__ = [
     "Unary",
 ]
 
-ArithmeticOperator: TypeAlias = Literal["+", "-", "*", "/", "**"]
+ArithmeticOperator: TypeAlias = Literal["+", "-", "*", "/", "%", "**"]
 ComparisonOperator: TypeAlias = Literal["<", "<=", ">", ">=", "==", "!="]
 
 

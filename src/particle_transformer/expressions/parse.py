@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from particle_transformer.errors import ExpressionError, nearest
-from particle_transformer.expressions.functions import FUNCTIONS
+from particle_transformer.expressions.functions import FUNCTIONS, Signature
 from particle_transformer.expressions.nodes import (
     Binary,
     Boolean,
@@ -24,7 +24,7 @@ from particle_transformer.expressions.nodes import (
 if TYPE_CHECKING:
     from particle_transformer.expressions.nodes import ArithmeticOperator, ComparisonOperator
 
-__all__ = ["MAX_DEPTH", "MAX_EXPONENT", "MAX_LENGTH", "complaint", "parse_tree"]
+__all__ = ["MAX_DEPTH", "MAX_EXPONENT", "MAX_LENGTH", "complaint", "parse_tree", "quoted"]
 
 MAX_LENGTH = 2000
 """Characters of one expression."""
@@ -40,6 +40,7 @@ _ARITHMETIC: dict[type[ast.operator], ArithmeticOperator] = {
     ast.Sub: "-",
     ast.Mult: "*",
     ast.Div: "/",
+    ast.Mod: "%",
     ast.Pow: "**",
 }
 _COMPARISONS: dict[type[ast.cmpop], ComparisonOperator] = {
@@ -51,16 +52,17 @@ _COMPARISONS: dict[type[ast.cmpop], ComparisonOperator] = {
     ast.NotEq: "!=",
 }
 _ADVICE: dict[type[ast.AST], str] = {
-    ast.BitAnd: "'&' is not supported; write 'and'",
+    ast.BitAnd: "'&' is not supported; write 'and', or bit(x, n) for bit n of an integer",
     ast.BitOr: "'|' is not supported; write 'or'",
     ast.Invert: "'~' is not supported; write 'not'",
     ast.BitXor: "'^' is not supported; a power is written '**'",
-    ast.Mod: "'%' is not supported",
+    ast.LShift: "'<<' is not supported; write bit(x, n) for bit n of an integer",
+    ast.RShift: "'>>' is not supported; write bit(x, n) for bit n of an integer",
     ast.FloorDiv: "'//' is not supported; write '/'",
     ast.IfExp: "'a if c else b' is not supported; write where(c, a, b)",
     ast.Subscript: (
-        "'[...]' is not supported; write leading(x, default) or subleading(x, default) "
-        "for the first or second object"
+        "'[...]' is not supported; write leading(x, default), subleading(x, default) or "
+        "nth(x, n, default) for one object"
     ),
     ast.JoinedStr: "text in quotes is not supported",
     ast.In: "'in' is not supported; write == and or",
@@ -81,12 +83,21 @@ _ADVICE: dict[type[ast.AST], str] = {
 }
 
 
+def quoted(text: str) -> str:
+    """Shorten `text` to one line of at most some 200 characters that any terminal can show."""
+    # A much longer text need not be read to the end.
+    shown = " ".join(text[:MAX_LENGTH].split())
+    if len(shown) > 200 or len(text) > MAX_LENGTH:
+        shown = f"{shown[:200]}..."
+    escaped = (
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in shown
+    )
+    return f"'{''.join(escaped)}'"
+
+
 def complaint(text: str, column: int, message: str) -> ExpressionError:
     """Word the error about `text` at `column` (1 = first character)."""
-    shown = " ".join(text.split())
-    if len(shown) > 200:
-        shown = f"{shown[:200]}..."
-    return ExpressionError(f"expression '{shown}', column {column}: {message}")
+    return ExpressionError(f"expression {quoted(text)}, column {column}: {message}")
 
 
 def parse_tree(text: str) -> Node:
@@ -228,6 +239,8 @@ class _Lowering:
                 raise self.error(
                     keyword.value, f"{name}{signature} has no keyword argument {shown}"
                 )
+            if default is not None:
+                raise self.error(keyword.value, f"{name}{signature} got default= twice")
             default = keyword.value
         expected = len(signature.arguments)
         if signature.default == "required" and default is None and len(arguments) == expected + 1:
@@ -240,11 +253,24 @@ class _Lowering:
             raise self.error(
                 node, f"{name}{signature} needs a default for events without the object"
             )
-        if default is not None and len(arguments) > 1:
+        if default is not None and signature.variadic and len(arguments) > 1:
             raise self.error(node, f"{name} of several arguments is elementwise and has no default")
+        if signature.integer is not None:
+            self.integer(arguments[-1], name, signature)
         return Call(
             name,
             tuple(self.lower(argument, depth + 1) for argument in arguments),
             None if default is None else self.lower(default, depth + 1),
             column=self.column(node),
         )
+
+    def integer(self, node: ast.expr, name: str, signature: Signature) -> None:
+        allowed = signature.integer
+        assert allowed is not None  # as the caller saw
+        plain = isinstance(node, ast.Constant) and type(node.value) is int
+        if not (plain and node.value in allowed):  # type: ignore[attr-defined]
+            raise self.error(
+                node,
+                f"{signature.arguments[-1]} of {name}{signature} must be a plain integer "
+                f"from {allowed[0]} to {allowed[-1]}",
+            )
