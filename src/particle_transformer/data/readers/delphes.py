@@ -79,6 +79,10 @@ class DelphesReader(RootReader):
                 # Jet.Tau[5]: the array's length is not part of its name.
                 name = inner.name.partition("[")[0].replace(".", "_")
                 content = getattr(inner.interpretation, "content", None)
+                if name.endswith(("_fBits", "_fUniqueID")):
+                    # fBits of an object that is referenced is longer than its neighbours'.
+                    unusable[name] = "the bookkeeping of ROOT's TObject"
+                    continue
                 if not isinstance(inner.interpretation, AsJagged) or not _is_number(content):
                     unusable[name] = inner.typename
                     continue
