@@ -206,6 +206,7 @@ class Hdf5Reader:
         chunks: that is no number of the file.
         """
         self._check_stored(dataset)
+        self._check_type(dataset)
         rows: NDArray[Any] = dataset[start:stop]
         if len(rows) != stop - start:
             found = f"{dataset.name} has {len(rows)} rows between {start} and {stop}"
@@ -225,6 +226,28 @@ class Hdf5Reader:
         if stored is not None and stored != expected:
             found = f"{dataset.name} {dataset.shape} has {stored} of {expected} {unit} stored"
             raise damaged(self._path, found)
+
+    def _check_type(self, dataset: h5py.Dataset) -> None:
+        """Refuse numbers that fill only some bits of their bytes: libhdf5 would convert them."""
+        kind = dataset.id.get_type()
+        if isinstance(kind, h5py.h5t.TypeEnumID):
+            kind = kind.get_super()
+        if isinstance(kind, h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID):
+            bits = (kind.get_precision(), kind.get_offset())
+            plain = bits == (8 * kind.get_size(), 0)
+            if plain and isinstance(kind, h5py.h5t.TypeFloatID):
+                ieee = h5py.h5t.py_create(np.dtype(f"f{kind.get_size()}"))
+                plain = (kind.get_fields(), kind.get_ebias(), kind.get_norm()) == (
+                    ieee.get_fields(),
+                    ieee.get_ebias(),
+                    ieee.get_norm(),
+                )
+            if not plain:
+                found = (
+                    f"{dataset.name} holds numbers of {bits[0]} bits from bit {bits[1]} of "
+                    f"{kind.get_size()} bytes, expected plain integers or IEEE floats"
+                )
+                raise damaged(self._path, found)
 
     def generated(self) -> Generated | None:
         """None: HDF5 files keep no sums before the selection."""
