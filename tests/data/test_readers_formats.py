@@ -425,7 +425,11 @@ def test_hdf5_chunks_that_were_never_written(tmp_path):
     with h5py.File(path, "w") as file:
         values = file.create_dataset("x", shape=(100,), chunks=(10,), dtype="f8")
         values[:50] = 1.0
-    assert "/x (100,) has 5 of 10 chunks stored; the file is damaged" in refusal(path, "x")
+    assert refusal(path, "x").startswith("rows 50 to 60 of /x are not stored; the file is damaged")
+    with open_reader(str(path), file_format=None, tree="") as reader:
+        assert reader.read(["x"], 20, 50)["x"].values.tolist() == [1.0] * 30
+        with pytest.raises(InputFileError, match="rows 50 to 60"):
+            reader.read(["x"], 20, 51)
 
 
 # -- Parquet -----------------------------------------------------------------------------------
