@@ -22,7 +22,7 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared files beside the repository")
 
 
-def lists(column: Column) -> list[Any]:
+def lists(column: Column) -> Any:
     """One Python number or list per event."""
     if column.offsets is None:
         return column.values.tolist()

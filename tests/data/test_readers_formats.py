@@ -33,7 +33,7 @@ PT = [[50.5, 20.25], [], [30.0]]
 MET = [1.5, 2.5, 3.5]
 
 
-def lists(column: Column) -> list[Any]:
+def lists(column: Column) -> Any:
     return (
         column.values.tolist()
         if column.offsets is None
@@ -437,7 +437,7 @@ def test_hdf5_chunks_that_were_never_written(tmp_path):
 
 @pytest.mark.parametrize("groups", [2, 3])
 def test_parquet_records(tmp_path, groups):
-    jets = [[{"pt": 1.0, "n": 1}, {"pt": 2.0, "n": 2}], [], [{"pt": 3.0, "n": 3}]]
+    jets: list[Any] = [[{"pt": 1.0, "n": 1}, {"pt": 2.0, "n": 2}], [], [{"pt": 3.0, "n": 3}]]
     met = [{"pt": value, "label": "x"} for value in MET]
     path = tmp_path / "a.parquet"
     kind = pa.struct({"pt": pa.float32(), "n": pa.int16()})
@@ -458,7 +458,7 @@ def test_parquet_records(tmp_path, groups):
         wanted = ["x", "Jet_n", "MET_pt", "Jet_pt", "Large_n", "Pair_pt"]
         for start, stop in ((0, 3), (1, 3), (2, 2)):
             found = reader.read(wanted, start, stop)
-            expected = {
+            expected: dict[str, list[Any]] = {
                 "x": [1, 2, 3], "Jet_n": [[1, 2], [], [3]], "MET_pt": MET,
                 "Jet_pt": [[1, 2], [], [3]], "Large_n": [[1, 2], [], [3]],
                 "Pair_pt": [[1, 1], [0, 0], [3, 3]],
@@ -522,7 +522,12 @@ def test_numbered_columns_of_every_format(tmp_path, ending):
             file.mktree("Events", {name: values.dtype for name, values in columns.items()})
             file["Events"].extend(columns)
     else:
-        hdf5(path, events=np.rec.fromarrays(list(columns.values()), names=list(columns)))
+        hdf5(
+            path,
+            events=np.rec.fromarrays(
+                list(columns.values()), dtype=[(name, "f8") for name in columns]
+            ),
+        )
     found = read(path, "lep_{}_pt", numbered=("lep_{}",))
     assert found == {"lep_{}_pt": [[1.0, 2.0], [-999.0, -999.0]]}
 

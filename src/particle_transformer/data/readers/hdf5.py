@@ -230,11 +230,13 @@ class Hdf5Reader:
             *(range(0, size, chunk) for size, chunk in zip(dataset.shape[1:], others, strict=True)),
         )
         for corner in corners:
-            # Looked up as reading does: a damaged index can count a chunk and yet not find it.
             if dataset.id.get_chunk_info_by_coord(corner).byte_offset is None:
                 last = min(corner[0] + rows, dataset.shape[0])
                 found = f"rows {corner[0]} to {last} of {dataset.name} are not stored"
                 raise damaged(self._path, found)
+            # A damaged index can list a chunk and yet not find it; reading would then give the
+            # fill value without a word, where fetching the chunk's bytes is an error.
+            dataset.id.read_direct_chunk(corner)
 
     def _check_type(self, dataset: h5py.Dataset) -> None:
         """Refuse numbers that fill only some bits of their bytes: libhdf5 would convert them."""
