@@ -2,120 +2,158 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import uproot
 
 from particle_transformer.data.readers.arrays import to_column
-from particle_transformer.data.readers.damage import unreadable
-from particle_transformer.data.readers.protocol import Column, Generated
-from particle_transformer.errors import InputFileError, nearest
+from particle_transformer.data.readers.damage import damaged, no_branch, unreadable
+from particle_transformer.errors import InputFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from particle_transformer.data.readers.protocol import Column, Generated
+    from particle_transformer.data.readers.rootfile import RootFile
 
 __all__ = ["RootReader"]
 
 
 class RootReader:
-    """One tree of a ROOT file.
+    """One TTree of a ROOT file, its branches under their own names.
 
     Parameters
     ----------
-    path
-        Local path or a URL that uproot understands.
+    file
+        The open file; closed with the reader.
     tree
-        Name of the tree; of several cycles the latest is read.
+        uproot's TTree.
 
     Raises
     ------
     InputFileError
-        If the file is not a readable ROOT file, or has no such tree.
+        If the tree's own counts do not agree.
     """
 
-    def __init__(self, path: str, tree: str) -> None:
-        self._path = path
+    def __init__(self, file: RootFile, tree: Any) -> None:
+        self._root = file
+        self._path = file.path
+        self._tree = tree
         try:
-            self._file = uproot.open(path, array_cache=None)
-            self._check_size()
-            self._tree = self._find(tree)
-            self.names = tuple(dict.fromkeys(key.split("/")[-1] for key in self._tree.keys()))  # noqa: SIM118
-            self.entries = int(self._tree.num_entries)
+            self._branches, self._unusable = self._offered()
+            self.names = tuple(self._branches)
+            self.entries = int(tree.num_entries)
         except InputFileError:
             raise
         except Exception as error:  # uproot raises whatever the damaged bytes lead it into
-            raise unreadable(path, "ROOT", error) from error
+            raise unreadable(self._path, "ROOT", error) from error
+        self._check_counts(tree.itervalues())
 
-    def _check_size(self) -> None:
-        """Refuse a file shorter than its header says, which may open all the same."""
-        expected = self._file.file.fEND
-        if "://" not in self._path and (found := Path(self._path).stat().st_size) < expected:
-            message = (
-                f"{self._path}: truncated or damaged: it has {found} bytes, its header says "
-                f"{expected}; fetch it again"
-            )
-            raise InputFileError(message)
+    def _offered(self) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """Uproot's branch by the name it has here, and why others are not offered."""
+        found: dict[str, Any] = {}
+        for branch in self._tree.itervalues():
+            found.setdefault(branch.name, branch)
+        return found, {}
 
-    def _find(self, tree: str) -> Any:
-        classes = self._file.classnames(cycle=False)
-        trees = sorted(name for name, kind in classes.items() if kind == "TTree")
-        hint = nearest(tree, trees) if trees else "the file holds no TTree"
-        if tree not in classes:
-            message = f"{self._path}: no tree {tree!r} in this file; {hint}"
-            raise InputFileError(message)
-        if classes[tree] != "TTree":
-            message = f"{self._path}: {tree!r} is a {classes[tree]}, expected a TTree; {hint}"
-            raise InputFileError(message)
-        return self._file[tree]
+    def _counter(self, name: str) -> Any:
+        """The branch that holds the number of objects of the branch `name`; None without one."""
+        return self._branches[name].count_branch
+
+    def _check_counts(self, branches: Iterable[Any]) -> None:
+        """Refuse a tree that has fewer entries than all its branches.
+
+        A branch of another length than the rest is refused when it is read.
+        """
+        longest = min((int(branch.num_entries) for branch in branches), default=self.entries)
+        if self.entries < longest:
+            found = f"the tree says {self.entries} entries, its branches at least {longest}"
+            raise damaged(self._path, found)
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         """Read the branches `names` of the entries start <= i < stop."""
+        for name in names:
+            if name not in self._branches:
+                raise no_branch(self._path, name, self.names, self._unusable)
         try:
-            arrays = self._tree.arrays(
-                list(names), entry_start=start, entry_stop=stop, library="ak", how=dict
-            )
-            columns = {name: to_column(arrays[name], name, self._path) for name in names}
+            wanted = {name: self._branches[name] for name in names}
+            counters = {name: self._counter(name) for name in names}
+            read = {
+                id(branch): branch
+                for branch in (*wanted.values(), *counters.values())
+                if branch is not None
+            }
+            for branch in read.values():
+                self._check_entries(branch)
+            arrays = self._arrays(read, start, stop)
+            columns = {
+                name: to_column(arrays[id(branch)], name, self._path)
+                for name, branch in wanted.items()
+            }
+            for name, branch in counters.items():
+                if branch is not None:
+                    counts = to_column(arrays[id(branch)], branch.name, self._path)
+                    self._check_lengths(name, columns[name], branch.name, counts, start)
         except InputFileError:
             raise
         except Exception as error:
             raise unreadable(self._path, "ROOT", error) from error
         for name, column in columns.items():
-            found = len(column.values) if column.offsets is None else len(column.offsets) - 1
-            if found != stop - start:
-                message = (
-                    f"{self._path}: branch {name!r} has {found} entries between {start} and "
-                    f"{stop}; the file is damaged"
-                )
-                raise InputFileError(message)
+            length = len(column.values) if column.offsets is None else len(column.offsets) - 1
+            if length != stop - start:
+                found = f"branch {name!r} has {length} entries between {start} and {stop}"
+                raise damaged(self._path, found)
         return columns
+
+    def _arrays(self, branches: Mapping[int, Any], start: int, stop: int) -> dict[int, Any]:
+        """All in one request: uproot coalesces what lies near in the file."""
+        paths = {id(branch): path for path, branch in self._tree.iteritems()}
+        arrays = self._tree.arrays(
+            [paths[key] for key in branches],
+            entry_start=start,
+            entry_stop=stop,
+            library="ak",
+            how=dict,
+        )
+        return {key: arrays[paths[key]] for key in branches}
+
+    def _check_entries(self, branch: Any) -> None:
+        """The tree, the branch and its baskets must state the same number of entries."""
+        ends = np.asarray(branch.entry_offsets)
+        if (
+            branch.num_entries != self.entries
+            or ends[-1] != self.entries
+            or (np.diff(ends) < 0).any()
+        ):
+            found = (
+                f"branch {branch.name!r} has {branch.num_entries} entries, {ends[-1]} in its "
+                f"baskets, the tree {self.entries}"
+            )
+            raise damaged(self._path, found)
+
+    def _check_lengths(
+        self, name: str, column: Column, counter: str, counts: Column, start: int
+    ) -> None:
+        if column.offsets is None or counts.offsets is not None:
+            return
+        lengths = np.diff(column.offsets)
+        if np.array_equal(lengths, counts.values):
+            return
+        if len(lengths) != len(counts.values):
+            raise damaged(self._path, f"branches {name!r} and {counter!r} differ in length")
+        entry = int(np.argmax(lengths != counts.values))
+        found = (
+            f"entry {start + entry}: branch {name!r} holds {lengths[entry]} numbers, "
+            f"{counter!r} says {counts.values[entry]}"
+        )
+        raise damaged(self._path, found)
 
     def generated(self) -> Generated | None:
         """Sums of the ``Runs`` tree as NanoAOD writes it; None where there is none."""
-        try:
-            if self._file.classnames(cycle=False).get("Runs") != "TTree":
-                return None
-            runs = self._file["Runs"]
-            # NanoAOD v6 and v7 end these names in an underscore.
-            names = runs.keys()
-            suffix = next((end for end in ("", "_") if f"genEventSumw{end}" in names), None)
-            if suffix is None:
-                return None
-            wanted = [f"genEventCount{suffix}", f"genEventSumw{suffix}"]
-            sums = [runs[name].array(library="np") for name in wanted if name in names]
-        except Exception as error:
-            raise unreadable(self._path, "ROOT", error) from error
-        if len(sums) < len(wanted):
-            message = (
-                f"{self._path}: its Runs tree has {wanted[1]} but no {wanted[0]}; expected both"
-            )
-            raise InputFileError(message)
-        count, total = (float(np.sum(found, dtype=np.float64)) for found in sums)
-        return Generated(count, total)
+        return self._root.generated()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
-        self._file.close()
+        self._root.close()
