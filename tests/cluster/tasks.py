@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from particle_transformer.errors import ExpressionError, InputFileError
 
@@ -47,8 +48,8 @@ def odd_is_damaged(job: Job) -> bytes:
     nth_call(job)
     if int(job.name) % 2:
         try:
-            _ = {}["basket"]
-        except KeyError as error:
+            int("basket")
+        except ValueError as error:
             message = f"{job}: damaged"
             raise InputFileError(message) from error
     return content(job)
@@ -79,3 +80,12 @@ def three_kills(job: Job) -> bytes:
         nth_call(job)
         os.kill(os.getpid(), signal.SIGKILL)
     return content(job)
+
+
+def memory_limit(dask_worker: Any) -> int | None:
+    limit: int | None = dask_worker.memory_manager.memory_limit
+    return limit
+
+
+def zeros(count: int) -> bytes:
+    return bytes(count)

@@ -96,7 +96,7 @@ class Client:
 @given(st.integers(0, 60), st.integers(1, 8), st.randoms(use_true_random=False))
 def test_each_index_once_and_few_in_flight(tasks: int, threads: int, order: random.Random) -> None:
     client = Client(threads, tasks, 2 * threads, order)
-    run: Any = DaskRunner(client)  # type: ignore[arg-type]
+    run: Any = DaskRunner(client)
     outcomes = list(run(hex, range(tasks)))
     assert sorted(outcomes) == [(index, hex(index)) for index in range(tasks)]
     assert client.most_held == min(tasks, 2 * threads)
@@ -106,7 +106,7 @@ def test_each_index_once_and_few_in_flight(tasks: int, threads: int, order: rand
 
 def test_the_consumer_sets_the_pace() -> None:
     client = Client(3, 100_000, 6, random.Random(1))
-    outcomes: Any = DaskRunner(client)(hex, range(100_000))  # type: ignore[arg-type]
+    outcomes: Any = DaskRunner(client)(hex, range(100_000))
     assert client.sent == 0  # nothing before the first is asked for
     for consumed in range(50):
         next(outcomes)
@@ -118,7 +118,7 @@ def test_the_consumer_sets_the_pace() -> None:
 
 def test_a_cluster_that_adapts_sees_work_before_it_has_a_worker() -> None:
     client = Client(0, 1000, runner.TASKS_WITHOUT_WORKERS, random.Random(1))
-    outcomes: Any = DaskRunner(client)(hex, range(1000))  # type: ignore[arg-type]
+    outcomes: Any = DaskRunner(client)(hex, range(1000))
     next(outcomes)
     assert client.sent == runner.TASKS_WITHOUT_WORKERS
     outcomes.close()
@@ -128,7 +128,7 @@ def test_without_a_worker_it_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "CHECK_INTERVAL", 0.01)
     client = Client(0, 1, 2, random.Random(1))  # never has enough to finish one
     client.tasks = 2
-    run = DaskRunner(client, patience=0.05)  # type: ignore[arg-type]
+    run = DaskRunner(client, patience=0.05)
     with pytest.raises(
         ClusterError,
         match=r"^Dask scheduler tcp://nowhere:8786: no worker for 0\.05 s; see why the workers "

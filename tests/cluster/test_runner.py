@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +14,8 @@ from particle_transformer.distributed import DaskRunner, runner
 from particle_transformer.errors import ClusterError, ExpressionError, InputFileError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from distributed import Client
 
 
@@ -35,7 +36,7 @@ def test_each_index_comes_once_with_its_result(client: Client, tmp_path: Path) -
 def test_slow_tasks_hold_up_no_others(client: Client) -> None:
     work = [Job("slow", seconds=1.0), *(Job(str(number)) for number in range(1, 10))]
     order = [index for index, _ in DaskRunner(client)(tasks.content, work)]
-    assert order[-1] == 0
+    assert order.index(0) >= 8  # one may wait behind it, on the same worker
     assert sorted(order) == list(range(10))
 
 
@@ -100,7 +101,7 @@ def test_nothing_stays_on_the_cluster(client: Client, tmp_path: Path) -> None:
     list(run(tasks.odd_is_damaged, jobs(tmp_path)))
     with pytest.raises(ZeroDivisionError):
         list(run(tasks.seven_divides_by_zero, jobs(tmp_path)))
-    left_early = run(tasks.content, jobs(tmp_path, 100))
+    left_early: Any = run(tasks.content, jobs(tmp_path, 100))
     next(left_early)
     left_early.close()
     deadline = time.monotonic() + 10

@@ -67,13 +67,12 @@ def connect(address: str) -> Iterator[Client]:
     Worker processes import the main module, as all spawned processes do: a script that calls this
     with ``local[N]`` needs ``if __name__ == "__main__":``.
     """
-    local = _LOCAL.fullmatch(address)
-    scheduler = None if local else _scheduler_address(address)
+    if local := _LOCAL.fullmatch(address):
+        connection = _local_client(int(local[1]))
+    else:
+        connection = _remote_client(address, _scheduler_address(address))
     require("distributed", "dask")
-    with (
-        _quiet_dask(),
-        _local_client(int(local[1])) if local else _remote_client(address, scheduler) as client,
-    ):
+    with _quiet_dask(), connection as client:
         check_versions(client)
         yield client
 
@@ -107,7 +106,7 @@ def _local_client(workers: int) -> Iterator[Client]:
     resource_tracker.ensure_running()
     with (
         TemporaryDirectory(prefix="aot-dask-") as folder,
-        dask.config.set(_LOCAL_SETTINGS),
+        dask.config.set({**_LOCAL_SETTINGS, "temporary-directory": folder}),
     ):
         # Ctrl-C in a terminal reaches all processes; only this one shall act on it.
         with interrupts_blocked(), _start_failures(workers):
@@ -121,7 +120,6 @@ def _local_client(workers: int) -> Iterator[Client]:
                 dashboard_address=None,
                 # Dask opens this port, dashboard or not: keep it off 8787 and other interfaces.
                 scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                local_directory=folder,
                 silence_logs=logging.CRITICAL,
             )
         with cluster, Client(cluster, set_as_default=False) as client:
@@ -141,16 +139,16 @@ def _start_failures(workers: int) -> Iterator[None]:
 
 
 @contextmanager
-def _remote_client(address: str, scheduler: str | None) -> Iterator[Client]:
+def _remote_client(address: str, scheduler: str) -> Iterator[Client]:
     from distributed import Client  # noqa: PLC0415
 
     try:
         client = Client(scheduler, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = "no answer" if isinstance(error, TimeoutError) else str(error) or repr(error)
+        reason = " ".join(str(error).split()) or repr(error)
         message = (
-            f"--dask {address}: cannot connect to the scheduler {scheduler} ({reason}) within "
-            f"{CONNECT_TIMEOUT:g} s; is it running, and reachable from this machine?"
+            f"--dask {address}: cannot connect to the scheduler ({reason}); "
+            f"is it running, and reachable from this machine?"
         )
         raise ClusterError(message) from error
     with client:

@@ -17,7 +17,7 @@ __all__ = ["registered", "registered_function"]
 # holds it. Nor scattered: lost with the worker that holds it.
 
 
-class _Function(WorkerPlugin):
+class _Function(WorkerPlugin):  # type: ignore[misc]  # Dask is typed in part
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from particle_transformer._version import __version__
 from particle_transformer.distributed.versions import wrong_version
@@ -97,7 +97,7 @@ class DaskRunner:
 
         workers = _Workers(self._client, self._patience)
         waiting = iter(enumerate(tasks))
-        running: dict[str, tuple[int, Future[Result | _Mistake]]] = {}
+        running: dict[str, tuple[int, Future[Any]]] = {}
         finished: SimpleQueue[str] = SimpleQueue()
         with registered(self._client, function) as name, _cancelled_at_end(self._client, running):
             while True:
@@ -122,7 +122,7 @@ class DaskRunner:
 
 @contextmanager
 def _cancelled_at_end(
-    client: Client, running: dict[str, tuple[int, Future[object]]]
+    client: Client, running: dict[str, tuple[int, Future[Any]]]
 ) -> Iterator[None]:
     try:
         yield
@@ -188,9 +188,9 @@ def _next(finished: SimpleQueue[str], workers: _Workers) -> str:
             workers.look()
 
 
-def _outcome(
-    future: Future[Result | _Mistake], task: object, workers: _Workers
-) -> Result | InputFileError:
+def _outcome(future: Future[Any], task: object, workers: _Workers) -> Any:
+    """What a task returned, or the error that it is reported with; raise what ends it all."""
+    from distributed.comm import CommClosedError  # noqa: PLC0415
     from distributed.scheduler import KilledWorker  # noqa: PLC0415
 
     try:
@@ -202,14 +202,14 @@ def _outcome(
             f"{task}: killed {error.allowed_failures + 1} workers in a row, the last on "
             f"{error.last_worker.host}; out of memory?"
         )
-    except CancelledError as error:
+    except (CancelledError, CommClosedError) as error:
         raise workers.gone() from error
     if isinstance(result, _Mistake):
         raise result.error
     return result
 
 
-def _result(future: Future[Result], workers: _Workers) -> Result:
+def _result(future: Future[Any], workers: _Workers) -> Any:
     """Fetch a result, which its worker may still take with it."""
     while True:
         try:
@@ -234,8 +234,8 @@ class _Mistake:
     error: AOTError
 
 
-def _attempt(name: str, task: _Sealed[Task], version: str) -> Result | _Mistake:
-    """Run the function on the task; this happens on the worker."""
+def _attempt(name: str, task: _Sealed[Any], version: str) -> Any:
+    """Run the function on the task, on the worker: its result, or a `_Mistake`."""
     from distributed import get_worker  # noqa: PLC0415
 
     from particle_transformer.distributed.registered import registered_function  # noqa: PLC0415
