@@ -188,12 +188,19 @@ def _is_worker(process: Any) -> bool:
     return not process.is_running() or "resource_tracker" not in " ".join(process.cmdline())
 
 
-def test_nobody_else_can_send_work_to_local_processes(client: Client) -> None:
+@pytest.mark.parametrize("protocol", ["tcp", "tls"])
+def test_nobody_else_can_send_work_to_local_processes(client: Client, protocol: str) -> None:
     from distributed import Client as AnyClient
+    from distributed.security import Security
 
-    address = client.scheduler.address.replace("tls://", "tcp://")
-    with pytest.raises(OSError, match="Timed out"), AnyClient(address, timeout=0.5):
-        pytest.fail("connected without credentials")
+    address = client.scheduler.address.replace("tls://", f"{protocol}://")
+    own = Security.temporary() if protocol == "tls" else None  # credentials, but other ones
+    refusals = "Timed out|[Cc]losed|reset|TLS certificate does not match"
+    with (
+        pytest.raises(OSError, match=refusals),
+        AnyClient(address, security=own, timeout=0.5, set_as_default=False),
+    ):
+        pytest.fail("connected without the credentials")
 
 
 def test_a_scheduler_file_of_a_running_cluster(tmp_path: Path) -> None:

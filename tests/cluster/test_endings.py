@@ -162,8 +162,9 @@ def start_worker(programs: Programs, file: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.5], ids=["at work", "with results"])
 def test_the_last_worker_ends(
-    programs: Programs, scheduler: tuple[subprocess.Popen[str], str], tmp_path: Path
+    programs: Programs, scheduler: tuple[subprocess.Popen[str], str], tmp_path: Path, pause: float
 ) -> None:
     _, file = scheduler
     worker = start_worker(programs, file)
@@ -171,13 +172,16 @@ def test_the_last_worker_ends(
         client.wait_for_workers(1, timeout=20)
         outcomes = DaskRunner(client, patience=1.0)(tasks.content, jobs(tmp_path, 1000))
         next(outcomes)
+        time.sleep(pause)
         worker.kill()
+        start = time.monotonic()
         with pytest.raises(
             ClusterError,
             match=r"^Dask scheduler tcp://127\.0\.0\.1:\d+: no worker for 1 s; see why the "
             r"workers ended or do not start, then run again$",
         ):
             list(outcomes)
+    assert time.monotonic() - start < 15
 
 
 def test_a_worker_that_comes_late_takes_over(

@@ -96,6 +96,11 @@ def test_other_errors_come_with_their_traceback(client: Client, tmp_path: Path) 
     assert frames[-1].name == "seven_divides_by_zero"
 
 
+def test_a_timeout_of_the_function_is_its_own(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError, match=r"^storage: no answer$"):
+        list(DaskRunner(client, retries=0)(tasks.times_out, jobs(tmp_path)))
+
+
 def test_nothing_stays_on_the_cluster(client: Client, tmp_path: Path) -> None:
     run = DaskRunner(client)
     list(run(tasks.odd_is_damaged, jobs(tmp_path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -33,9 +34,6 @@ TASKS_WITHOUT_WORKERS = 32
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at the workers."""
-
-FETCH_TIMEOUT = 60.0
-"""Seconds for a result to arrive before we look whether there is still a worker."""
 
 
 class DaskRunner:
@@ -210,14 +208,24 @@ def _outcome(future: Future[Any], task: object, workers: _Workers) -> Any:
 
 
 def _result(future: Future[Any], workers: _Workers) -> Any:
-    """Fetch a result, which its worker may still take with it."""
-    while True:
-        try:
-            return future.result(timeout=FETCH_TIMEOUT)
-        except TimeoutError:
-            if future.status == "error":
-                raise  # the function's own
-            workers.look()
+    """Fetch a result; its worker may take it along even now, and none be left to make it again."""
+    client = future.client
+    fetch = asyncio.run_coroutine_threadsafe(_fetch(client, future), client.loop.asyncio_loop)
+    try:
+        while True:
+            try:
+                return fetch.result(timeout=CHECK_INTERVAL)
+            except TimeoutError:
+                if fetch.done():  # the function's own, or in this very moment
+                    return fetch.result()
+                workers.look()
+    finally:
+        fetch.cancel()
+
+
+async def _fetch(client: Client, future: Future[Any]) -> Any:
+    (result,) = await client.gather([future], asynchronous=True)
+    return result
 
 
 @dataclass(frozen=True)
