@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AOTError",
     "AnalysisFileError",
+    "ClusterError",
     "ExpressionError",
     "InputFileError",
     "MissingExtraError",
@@ -50,6 +51,10 @@ class ModelInputError(AOTError, ValueError):
 
 class OutputError(AOTError):
     """The output cannot be written."""
+
+
+class ClusterError(AOTError):
+    """The Dask cluster cannot be reached, does not fit this installation, or has gone."""
 
 
 class MissingExtraError(AOTError, ImportError):

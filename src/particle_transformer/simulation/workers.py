@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from particle_transformer.errors import SampleError
+from particle_transformer.interrupts import interrupts_blocked
 from particle_transformer.simulation.generate import ChunkTask, generate_chunk
 from particle_transformer.simulation.summary import ChunkSummary, store_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = ["run_tasks"]
@@ -63,7 +62,7 @@ def run_tasks(
         try:
             while True:
                 while len(running) < workers and (task := next_task()) is not None:
-                    with _interrupts_blocked():
+                    with interrupts_blocked():
                         running.add(pool.submit(_run, task, work))
                 if not running:
                     return
@@ -77,19 +76,6 @@ def run_tasks(
             # However we leave, Ctrl-C included: the workers give up after their current batch.
             sign.unlink(missing_ok=True)
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back; processes started meanwhile never see it: their parent decides."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:
