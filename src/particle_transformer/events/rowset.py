@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RowSet", "RowSetBuilder"]
 
-_BLOCK = 64  # bytes, 512 rows: the counts before the blocks take an eighth of the bits' memory
+_BLOCK = 16  # bytes, 128 rows: the counts before the blocks take half as much memory as the bits
 _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
 _POPCOUNT = _BITS.sum(axis=1, dtype=np.uint8)  # (256,): set bits of a byte
 # (256, 8): place of the n-th set bit of a byte; set bits sort before the others.
@@ -19,7 +19,7 @@ _PLACE = np.argsort(1 - _BITS, axis=1, kind="stable").astype(np.uint8)
 
 
 class RowSet:
-    """Some of the rows of a table, in their order: 1.125 bits of memory per row of the table.
+    """Some of the rows of a table, in their order: 1.5 bits of memory per row of the table.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class RowSet:
         block = np.searchsorted(self._before, positions, side="right") - 1
         rest = positions - self._before[block]
         content = self._bits[block]  # (selected, _BLOCK)
-        through = np.cumsum(_POPCOUNT[content], axis=1, dtype=np.int16)
+        through = np.cumsum(_POPCOUNT[content], axis=1, dtype=np.uint8)
         byte = (through <= rest[:, None]).sum(axis=1)
         each = np.arange(len(positions))
         own = content[each, byte]

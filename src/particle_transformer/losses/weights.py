@@ -32,8 +32,10 @@ class TrainingWeights:
     Attributes
     ----------
     units
-        float64 (processes,): the physics weight that becomes 1; NaN for a process without an
-        event in the set.
+        float64 (processes,): the physics weight that counts 1 before the normalisation;
+        NaN for a process without an event in the set.
+    mean
+        Mean |w| of the set in these units.
     events
         int64 (processes,): events of each process in the set.
     negative_weights
@@ -41,6 +43,7 @@ class TrainingWeights:
     """
 
     units: NDArray[np.float64]
+    mean: float
     events: NDArray[np.int64]
     negative_weights: NegativeWeights
 
@@ -48,8 +51,9 @@ class TrainingWeights:
         self, physics_weight: NDArray[np.float64], process: NDArray[np.integer[Any]]
     ) -> NDArray[np.float64]:
         """Training weights, float64 (events,), of events by physics weight and process."""
-        weight: NDArray[np.float64] = _signed(physics_weight, self.negative_weights)
-        return weight / self.units[process]
+        signed = _signed(physics_weight, self.negative_weights)
+        weight: NDArray[np.float64] = signed / self.units[process] / self.mean
+        return weight
 
     @staticmethod
     def fit(
@@ -102,7 +106,7 @@ class TrainingWeights:
         broken = 0
         for physics_weight, process in pieces:
             finite = np.isfinite(physics_weight)
-            broken += np.count_nonzero(~finite)
+            broken += int(np.count_nonzero(~finite))
             weight = _signed(np.where(finite, physics_weight, 0.0), negative_weights)
             for number in np.unique(process):
                 own = weight[process == number]
@@ -124,16 +128,16 @@ class TrainingWeights:
                 members = np.flatnonzero((process_class == value) & (events > 0))
                 if balance == "process":
                     for part in members:
-                        _check_total(total[part], events[part], "process", part, process_names)
+                        _check_total(total[part], events[part], "process", int(part), process_names)
                     units[members] = total[members]
                 of_class = float((total[members] / units[members]).sum())
-                _check_total(of_class, int(events[members].sum()), "class", value, class_names)
+                _check_total(of_class, int(events[members].sum()), "class", int(value), class_names)
                 units[members] *= of_class
-        mean = (absolute / units)[events > 0].sum() / events.sum()
+        mean = float((absolute / units)[events > 0].sum() / events.sum())
         if mean == 0:
             message = "the training weights are all zero; check the physics weights"
             raise SampleError(message)
-        return TrainingWeights(units * mean, events, negative_weights)
+        return TrainingWeights(units, mean, events, negative_weights)
 
 
 def training_weights(
@@ -192,7 +196,7 @@ def _signed(weight: NDArray[np.float64], negative: NegativeWeights) -> NDArray[n
 
 
 def _check_total(
-    total: float, events: int, kind: str, index: int, names: Sequence[str] | None
+    total: float, events: int | np.integer[Any], kind: str, index: int, names: Sequence[str] | None
 ) -> None:
     if total <= 0:
         name = repr(names[index]) if names is not None else str(index)

@@ -71,9 +71,8 @@ class EventDataset(Dataset[Batch]):
 class BatchLoader:
     """An epoch's batches, which can be taken up again where it was left.
 
-    `state_dict` and `load_state_dict` are those of torchdata's StatefulDataLoader; Lightning
-    calls them when it writes and reads checkpoints. Gathering is faster than worker processes
-    would be.
+    `state_dict` and `load_state_dict` are those of torchdata's StatefulDataLoader. Gathering is
+    faster than worker processes would be.
 
     Parameters
     ----------
@@ -86,6 +85,7 @@ class BatchLoader:
     def __init__(self, dataset: EventDataset, sampler: BatchSampler) -> None:
         self.dataset = dataset
         self.sampler = sampler
+        self.batch_sampler = None  # as in a DataLoader whose sampler gives whole batches
         self._delivered = 0
         self._resume: tuple[int, int] | None = None  # epoch, batches already delivered
 
@@ -186,13 +186,29 @@ class EventDataModule(LightningDataModule):
         self.seed = seed
         self.momenta = momenta
         self.sampling = sampling
+        self._train_loader: BatchLoader | None = None
+        self._resume: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the epoch stands; Lightning keeps it in checkpoints."""
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next training loader go on where the state was taken."""
+        self._resume = state_dict
 
     def train_dataloader(self) -> BatchLoader:
         """Batches in an order that depends on (seed, epoch)."""
         training = self.training
         strata = [training.rows] if self.sampling == "shuffled" else training.strata()
         sampler = BatchSampler(strata, self.batch_size, self.seed, **self._rank())
-        return self._loader(training, sampler)
+        self._train_loader = self._loader(training, sampler)
+        # Lightning restores loaders too late for those that an optimizer's schedule has asked
+        # for, but a datamodule always in time.
+        if self._resume:
+            self._train_loader.load_state_dict(self._resume)
+            self._resume = {}
+        return self._train_loader
 
     def val_dataloader(self) -> BatchLoader:
         """Batches in the order of the events; without gradients they may be larger."""

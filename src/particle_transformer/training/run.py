@@ -184,11 +184,11 @@ def _samples(
         passing = [chunk.regions[name] for name in analysis.signal_regions]
         chosen = np.flatnonzero(np.logical_or.reduce(passing) & ~data[chunk.process])
         split = split_roles(chunk.identity[chosen], fold, settings.folds)
-        for role, (index, builder) in enumerate(zip(split, builders, strict=True)):
+        for number, (index, builder) in enumerate(zip(split, builders, strict=True)):
             flags = np.zeros(len(chunk), dtype=np.bool_)
             flags[chosen[index]] = True
             builder.extend(flags)
-            count[role] += np.bincount(target[chunk.process[flags]], minlength=len(names))
+            count[number] += np.bincount(target[chunk.process[flags]], minlength=len(names))
     for role, found in zip(roles, count, strict=True):
         missing = [name for name, events in zip(names, found, strict=True) if not events]
         if missing:
