@@ -7,26 +7,22 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from particle_transformer._version import __version__
 from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder, check_new
-from particle_transformer.config import DATA, dump_analysis
+from particle_transformer.config import dump_analysis
 from particle_transformer.data import Store, StoreRows, partial_beside, prepare
 from particle_transformer.errors import SampleError
-from particle_transformer.events import RowSetBuilder, split_roles
 from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.training.fit import fit_network
-from particle_transformer.training.sample import Sample, make_sample
+from particle_transformer.training.roles import fold_samples
 from particle_transformer.training.settings import FitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from particle_transformer.config import Analysis
     from particle_transformer.data import Manifest
@@ -154,66 +150,6 @@ class _EpochProgress:
         self._report(self._label + self._state, min(done, total - 1), total)
 
 
-def _target_names(analysis: Analysis) -> tuple[str, ...]:
-    """Class of each training target: with two classes 1 is signal, else signal is 0."""
-    classes = analysis.classes
-    return classes[::-1] if len(classes) == 2 else classes
-
-
-def _targets(analysis: Analysis) -> NDArray[np.int64]:
-    """Training target of each process; -1 for data."""
-    targets = {name: target for target, name in enumerate(_target_names(analysis))}
-    return np.array([targets.get(analysis.class_of(name), -1) for name in analysis.processes])
-
-
-def _samples(
-    analysis: Analysis, source: StoreRows, classes: list[str], fold: int
-) -> tuple[Sample, Sample, int]:
-    """Training and validation events of the network of one fold, and how many test events.
-
-    The events are those of the classes that are trained on, in regions of role signal.
-    """
-    settings = analysis.training
-    data = np.array([name == DATA for name in classes])
-    target = _targets(analysis)
-    names = _target_names(analysis)
-    roles = ("training", "validation", "test")
-    builders = [RowSetBuilder(len(source)) for _ in roles]
-    count = np.zeros((len(roles), len(names)), dtype=np.int64)
-    for chunk in source.chunks():
-        passing = [chunk.regions[name] for name in analysis.signal_regions]
-        chosen = np.flatnonzero(np.logical_or.reduce(passing) & ~data[chunk.process])
-        split = split_roles(chunk.identity[chosen], fold, settings.folds)
-        for number, (index, builder) in enumerate(zip(split, builders, strict=True)):
-            flags = np.zeros(len(chunk), dtype=np.bool_)
-            flags[chosen[index]] = True
-            builder.extend(flags)
-            count[number] += np.bincount(target[chunk.process[flags]], minlength=len(names))
-    for role, found in zip(roles, count, strict=True):
-        missing = [name for name, events in zip(names, found, strict=True) if not events]
-        if missing:
-            message = (
-                f"no {role} event of class {', '.join(missing)} among {count.sum()} events; "
-                f"use fewer folds or more events"
-            )
-            raise SampleError(message)
-    # The weights of each role are normalised by its own events only.
-    training, validation = (
-        make_sample(
-            source,
-            builder.finish(),
-            target,
-            balance=settings.balance,
-            negative_weights=settings.negative_weights,
-            class_names=names,
-            process_names=list(analysis.processes),
-            role=role,
-        )
-        for role, builder in zip(roles[:2], builders[:2], strict=True)
-    )
-    return training, validation, int(count[2].sum())
-
-
 def _train_fold(
     analysis: Analysis,
     source: StoreRows,
@@ -224,7 +160,7 @@ def _train_fold(
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Any]:
     settings = analysis.training
-    training, validation, test = _samples(analysis, source, manifest.classes, fold)
+    training, validation, test = fold_samples(analysis, source, manifest.classes, fold)
     torch.manual_seed(settings.seed * 1000 + fold)
     model = AnalysisObjectTransformer(
         {name: len(features) for name, features in manifest.objects.items()},
