@@ -287,7 +287,7 @@ def test_documented_defaults() -> None:
     assert analysis.training.model_dump() == {
         "folds": 5, "epochs": 30, "batch_size": 512, "learning_rate": 1e-3, "weight_decay": 0.01,
         "warmup_epochs": 1.0, "patience": 6, "seed": 1, "negative_weights": "keep",
-        "balance": "class", "gradient_clip": 1.0,
+        "balance": "class", "gradient_clip": 1.0, "sampling": "shuffled",
     }  # fmt: skip
     assert analysis.evaluation.model_dump() == {
         "working_points": (0.3, 0.5, 0.7), "background_uncertainty": 0.1, "bootstrap": 200,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from particle_transformer.errors import SampleError
-from particle_transformer.losses import training_weights
+from particle_transformer.losses import TrainingWeights, training_weights
 
 if TYPE_CHECKING:
     from particle_transformer.losses.weights import Balance, NegativeWeights
@@ -87,6 +88,35 @@ def test_process_balance_shares_a_class_equally(
             assert total == pytest.approx(class_total / len(parts), rel=1e-6)
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 300), max_size=6),
+    st.sampled_from(["class", "process", "none"]),
+    st.sampled_from(["keep", "abs", "drop"]),
+    st.integers(0, 1000),
+)
+def test_weights_fitted_piece_by_piece_are_those_of_the_whole_set(
+    cuts: list[int], balance: Balance, negative: NegativeWeights, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    weight = rng.exponential(size=300) * np.where(rng.random(300) < 0.1, -1, 1)
+    process = np.sort(rng.integers(0, 5, 300)).astype(np.int16)
+    classes = np.array([1, 0, 1, 0, 0, 7])  # the last process has no event
+    whole = _or_reject(
+        weight, classes[process], process, balance=balance, negative_weights=negative
+    )
+    fitted = TrainingWeights.fit(
+        ((weight[a:b], process[a:b]) for a, b in pairwise([0, *sorted(cuts), 300])),
+        classes,
+        balance=balance,
+        negative_weights=negative,
+    )
+    np.testing.assert_allclose(fitted(weight, process), whole, rtol=1e-10)
+    batch = rng.integers(0, 300, 40)
+    np.testing.assert_allclose(fitted(weight[batch], process[batch]), whole[batch], rtol=1e-10)
+    assert fitted.events.tolist() == np.bincount(process, minlength=6).tolist()
+
+
 def test_class_balance_by_hand() -> None:
     # Class totals 8 and 0.4; Σ|w| = 12/8 + 1 = 2.5 over 8 events.
     expected = np.concatenate([WEIGHT[:5] / 8, WEIGHT[5:] / 0.4]) * 8 / 2.5
@@ -124,6 +154,8 @@ def test_errors() -> None:
         )  # fmt: skip
     with pytest.raises(SampleError, match=r"2 of 8 physics weights are NaN or infinite"):
         training_weights(np.where(PROCESS == 1, np.nan, WEIGHT), CLASS, PROCESS)
+    with pytest.raises(SampleError, match="process 1: its events are in several classes"):
+        training_weights(WEIGHT, np.array([0, 0, 0, 0, 1, 1, 1, 1]), PROCESS)
     with pytest.raises(SampleError, match="no event to compute training weights of"):
         training_weights(WEIGHT[:0], CLASS[:0], PROCESS[:0])
     with pytest.raises(SampleError, match="training weights are all zero"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.samples import FEATURES, random_events, small_model
 from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.errors import ModelInputError, SampleError
-from particle_transformer.model import fit_scaling
+from particle_transformer.model import ScalingFit, fit_scaling
 
 
 def _columns(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -33,6 +36,27 @@ def test_mean_and_deviation_of_real_objects() -> None:
         np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-4)
         np.testing.assert_allclose(scaled.std(0, unbiased=False), 1, rtol=1e-4)
     np.testing.assert_allclose(model.event_scaling.mean, event.mean(0, dtype=np.float64), rtol=1e-6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 500), max_size=8), st.integers(0, 100), st.floats(0, 1e4))
+def test_how_the_events_are_cut_changes_nothing(cuts: list[int], seed: int, shift: float) -> None:
+    objects, event = _columns(seed)
+    objects["jets"] = objects["jets"] + np.float32(shift)
+    objects["muons"][:, 1] = 0.1
+    whole, pieces = small_model(), small_model()
+    fit_scaling(whole, objects, event)
+    fit = ScalingFit(pieces)
+    for start, stop in pairwise([0, *sorted(cuts), 500]):
+        fit.add({name: values[start:stop] for name, values in objects.items()}, event[start:stop])
+    fit.finish()
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(pieces.state_dict()[name], value, rtol=3e-7, atol=0)
+    # The definition: mean and deviation of all rows in float64.
+    jets: Any = pieces.object_scaling[0]
+    columns = objects["jets"].astype(np.float64)
+    np.testing.assert_allclose(jets.mean, columns.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(jets.scale, columns.std(0), rtol=1e-7)
 
 
 def test_the_scale_is_computed_in_float64() -> None:

@@ -17,6 +17,7 @@ from particle_transformer.events.packed import PackedBatch
 from particle_transformer.losses.functions import classification_loss
 from particle_transformer.training.fit import FitResult, fit_network
 from particle_transformer.training.module import decay_groups, learning_rate_factor
+from particle_transformer.training.sample import make_sample
 from particle_transformer.training.settings import FitSettings
 from training.toys import toy_events, toy_model
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from particle_transformer.training.callbacks import EpochRecord
 
 SETTINGS = FitSettings(epochs=3, batch_size=100, learning_rate=3e-3, warmup_epochs=0.5, seed=1)
+TARGETS = np.arange(3)  # a process for each class
 TRAINING, VALIDATION, TEST = np.arange(800), np.arange(800, 1000), np.arange(1000, 1400)
 
 
@@ -46,12 +48,15 @@ def _fit(
         torch.manual_seed(0)
         model = toy_model()
     events, target = sample
-    arguments: dict[str, Any] = {
-        "events": events, "target": target, "weight": np.ones(len(events)),
-        "training": TRAINING, "validation": VALIDATION, "settings": settings,
-        "checkpoint_dir": folder / "checkpoints", "log_dir": folder / "logs", **options,
-    }  # fmt: skip
-    return model, fit_network(model, **arguments)
+    events = replace(events, process=target.astype(np.int16))
+    training, validation = (
+        make_sample(events, rows, TARGETS, balance="none")
+        for rows in (options.pop("training", TRAINING), VALIDATION)
+    )
+    return model, fit_network(
+        model, training, validation, settings,
+        checkpoint_dir=folder / "checkpoints", log_dir=folder / "logs", **options,
+    )  # fmt: skip
 
 
 def _logits(model: AnalysisObjectTransformer, events: Events, index: np.ndarray) -> torch.Tensor:
@@ -119,13 +124,9 @@ def test_events_of_no_role_are_not_read(sample: tuple[Events, np.ndarray], tmp_p
     model, first = _fit(sample, tmp_path / "a", settings)
     broken = events.take(np.arange(len(events)))
     broken.event[1000:] = np.nan
-    weight = np.ones(len(events))
-    weight[1000:] = np.nan
+    broken.weight[1000:] = np.nan
     other, second = _fit(
-        (broken, np.where(np.arange(1400) < 1000, target, -1)),
-        tmp_path / "b",
-        settings,
-        weight=weight,
+        (broken, np.where(np.arange(1400) < 1000, target, 2)), tmp_path / "b", settings
     )
     assert second.history == first.history
     for name, value in model.state_dict().items():
@@ -174,11 +175,10 @@ def test_negative_weights_and_several_classes(
     torch.manual_seed(0)
     model = toy_model(num_outputs=3)
     _, result = _fit(
-        (events, three),
+        (replace(events, weight=weight), three),
         tmp_path,
-        replace(SETTINGS, epochs=12, learning_rate=1e-2),
+        replace(SETTINGS, epochs=12, learning_rate=1e-2, sampling="stratified"),
         model=model,
-        weight=weight,
     )
     assert result.history[-1]["val_loss"] < result.history[0]["val_loss"]
     # Class 2 is a cut on the event feature, and holds half of the events.
@@ -207,8 +207,12 @@ def test_bad_input_is_refused_before_training(
         SampleError, match=r"target: got class 2, expected 0 to 1 for a network with 1"
     ):
         _fit((events, target + 1), tmp_path)
-    with pytest.raises(SampleError, match=r"weight: 1000 training weights are NaN"):
-        _fit(sample, tmp_path, weight=np.full(1400, np.inf))
+    with pytest.raises(SampleError, match=r"800 of 800 physics weights are NaN or infinite"):
+        _fit((replace(events, weight=np.full(1400, np.inf)), target), tmp_path)
+    with pytest.raises(SampleError, match=r"1 events are in both training and validation"):
+        _fit(sample, tmp_path, training=np.arange(801))
+    with pytest.raises(AnalysisFileError, match=r"sampling: got 'shuffle'; nearest: shuffled"):
+        replace(SETTINGS, sampling="shuffle")  # type: ignore[arg-type]
     broken = events.take(np.arange(len(events)))
     broken.event[5] = np.inf
     with pytest.raises(SampleError, match="event: feature 0 has NaN or infinite values"):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import particle_transformer
 
 CODE = """
 import sys
@@ -20,13 +19,12 @@ from pathlib import Path
 import numpy as np
 from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.artefact import load_artefact, save_artefact
-from particle_transformer.losses.weights import training_weights
 from particle_transformer.training.fit import fit_network
+from particle_transformer.training.sample import make_sample
 from particle_transformer.training.settings import FitSettings
 from training.toys import toy_events
 
-events, target = toy_events(200)
-weight = training_weights(events.weight, target, events.process)
+events, _ = toy_events(200)
 model = AnalysisObjectTransformer(
     {name: ragged.values.shape[1] for name, ragged in events.objects.items()},
     events.event.shape[1], 8, 8, 8, 8, 8, 2,
@@ -34,7 +32,8 @@ model = AnalysisObjectTransformer(
 index = np.arange(200)
 folder = Path(sys.argv[1])
 fit_network(
-    model, events, target, weight, index[:150], index[150:], FitSettings(epochs=1),
+    model, make_sample(events, index[:150], [0, 1]), make_sample(events, index[150:], [0, 1]),
+    FitSettings(epochs=1),
     checkpoint_dir=folder / "checkpoints", log_dir=folder / "logs",
 )
 save_artefact(folder / "artefact", model, {})
@@ -50,6 +49,9 @@ def test_model_losses_training_and_artefact_need_little(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={"PYTHONPATH": str(__file__).rpartition("/training/")[0], "OMP_NUM_THREADS": "1"},
+        env={
+            "PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(particle_transformer.__file__).parents[1]}",
+            "OMP_NUM_THREADS": "1",
+        },
     )
     assert result.stdout.strip().endswith("trained"), result.stderr
