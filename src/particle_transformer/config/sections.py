@@ -219,6 +219,7 @@ class Training(Section):
     negative_weights: Literal["keep", "abs", "drop"] = "keep"
     balance: Literal["class", "process", "none"] = "class"
     gradient_clip: Annotated[Real, Field(gt=0.0)] = 1.0
+    sampling: Literal["shuffled", "stratified"] = "shuffled"
 
 
 class Model(Section):

@@ -3,6 +3,7 @@
 from particle_transformer.data.manifest import CutflowRow, InputRecord, Manifest, read_manifest
 from particle_transformer.data.partial import partial_beside
 from particle_transformer.data.prepare import check_inputs, prepare
+from particle_transformer.data.rows import StoreRows
 from particle_transformer.data.store import Store
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "InputRecord",
     "Manifest",
     "Store",
+    "StoreRows",
     "check_inputs",
     "partial_beside",
     "prepare",

@@ -25,6 +25,7 @@ Columns of a shard:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,25 +104,29 @@ class Store:
 
     def events(self) -> Events:
         """All events with their physics weights, in the order of inputs and entries."""
-        parts = [self._shard(str(shard["name"])) for shard in self.manifest.shards]
-        events = Events.concatenate(parts)
+        return Events.concatenate([self.shard(n) for n in range(len(self.manifest.shards))])
+
+    def shard(self, index: int, rows: NDArray[np.int64] | None = None) -> Events:
+        """Events of one shard, with their physics weights.
+
+        Parameters
+        ----------
+        index
+            Which of the manifest's shards.
+        rows
+            int64 (selected,): which of its events, in that order, copied. None: all; then all
+            columns but the weights are memory-mapped as long as an array of them is in use.
+        """
         manifest = self.manifest
-        factors = np.array(
-            [
-                [manifest.normalisation[process].get(era, np.nan) for era in manifest.eras]
-                for process in manifest.processes
-            ]
-        )
-        weight = events.weight * factors[events.process, events.era]
-        return Events(
-            events.objects,
-            events.event,
-            weight,
-            events.identity,
-            events.process,
-            events.era,
-            events.regions,
-        )
+        events = self._shard(str(manifest.shards[index]["name"]))
+        if not len(events):
+            return events
+        factor = manifest.normalisation[manifest.processes[events.process[0]]][
+            manifest.eras[events.era[0]]
+        ]
+        if rows is not None:
+            events = events.take(rows)
+        return replace(events, weight=events.weight * factor)
 
     def origin(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Input file (index into the manifest's inputs) and entry of each event of `events`."""

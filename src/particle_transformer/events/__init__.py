@@ -6,5 +6,19 @@ here does.
 
 from particle_transformer.events.columns import Events, Ragged
 from particle_transformer.events.folds import fold_of, identity_hash, is_validation, split_roles
+from particle_transformer.events.permutation import Permutation
+from particle_transformer.events.rowset import RowSet, RowSetBuilder
+from particle_transformer.events.source import EventSource
 
-__all__ = ["Events", "Ragged", "fold_of", "identity_hash", "is_validation", "split_roles"]
+__all__ = [
+    "EventSource",
+    "Events",
+    "Permutation",
+    "Ragged",
+    "RowSet",
+    "RowSetBuilder",
+    "fold_of",
+    "identity_hash",
+    "is_validation",
+    "split_roles",
+]

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Events", "Ragged"]
+__all__ = ["CHUNK", "Events", "Ragged"]
+
+CHUNK = 65_536
+"""Events in a piece of `Events.chunks` at most."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Ragged:
         rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
         momenta = None if self.momenta is None else self.momenta[rows]
         return Ragged(self.values[rows], offsets, momenta)
+
+    def slice(self, start: int, stop: int) -> Ragged:
+        """The collection of the events start … stop − 1; the objects are a view."""
+        first, last = self.offsets[start], self.offsets[stop]
+        momenta = None if self.momenta is None else self.momenta[first:last]
+        return Ragged(self.values[first:last], self.offsets[start : stop + 1] - first, momenta)
 
     @staticmethod
     def concatenate(parts: Sequence[Ragged]) -> Ragged:
@@ -105,6 +114,19 @@ class Events:
             **{name: getattr(self, name)[index] for name in _FLAT},
             regions={name: flags[index] for name, flags in self.regions.items()},
         )
+
+    def slice(self, start: int, stop: int) -> Events:
+        """The events start … stop − 1, as views."""
+        return Events(
+            {name: ragged.slice(start, stop) for name, ragged in self.objects.items()},
+            **{name: getattr(self, name)[start:stop] for name in _FLAT},
+            regions={name: flags[start:stop] for name, flags in self.regions.items()},
+        )
+
+    def chunks(self) -> Iterator[Events]:
+        """All events in order, as views of at most `CHUNK` events."""
+        for start in range(0, len(self), CHUNK):
+            yield self.slice(start, min(start + CHUNK, len(self)))
 
     @staticmethod
     def concatenate(parts: Sequence[Events]) -> Events:

@@ -4,6 +4,6 @@
 numpy.
 """
 
-from particle_transformer.losses.weights import training_weights
+from particle_transformer.losses.weights import TrainingWeights, training_weights
 
-__all__ = ["training_weights"]
+__all__ = ["TrainingWeights", "training_weights"]

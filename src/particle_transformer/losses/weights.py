@@ -1,7 +1,13 @@
-"""Training weights: what the loss sees of the physics weights. numpy only."""
+"""Training weights: what the loss sees of the physics weights. numpy only.
+
+A training weight is the physics weight, whose sign is kept, removed or, with its event, dropped,
+in units of its process. The units need a few sums over the set of events; so they are fitted in
+one pass over pieces of it, and then applied to any batch.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -9,14 +15,125 @@ import numpy as np
 from particle_transformer.errors import SampleError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Balance", "NegativeWeights", "training_weights"]
+__all__ = ["Balance", "NegativeWeights", "TrainingWeights", "training_weights"]
 
 Balance = Literal["class", "process", "none"]
 NegativeWeights = Literal["keep", "abs", "drop"]
+
+
+@dataclass(frozen=True)
+class TrainingWeights:
+    """Training weights of a set of events: signed physics weight / unit of the process.
+
+    Attributes
+    ----------
+    units
+        float64 (processes,): the physics weight that becomes 1; NaN for a process without an
+        event in the set.
+    events
+        int64 (processes,): events of each process in the set.
+    negative_weights
+        What becomes of negative physics weights.
+    """
+
+    units: NDArray[np.float64]
+    events: NDArray[np.int64]
+    negative_weights: NegativeWeights
+
+    def __call__(
+        self, physics_weight: NDArray[np.float64], process: NDArray[np.integer[Any]]
+    ) -> NDArray[np.float64]:
+        """Training weights, float64 (events,), of events by physics weight and process."""
+        weight: NDArray[np.float64] = _signed(physics_weight, self.negative_weights)
+        return weight / self.units[process]
+
+    @staticmethod
+    def fit(
+        pieces: Iterable[tuple[NDArray[np.float64], NDArray[np.integer[Any]]]],
+        process_class: NDArray[np.integer[Any]],
+        *,
+        balance: Balance = "class",
+        negative_weights: NegativeWeights = "keep",
+        class_names: Sequence[str] | None = None,
+        process_names: Sequence[str] | None = None,
+    ) -> TrainingWeights:
+        """Fit the units to a set of events, in one pass over its pieces.
+
+        Fit them to the training events alone, and once more to the validation events alone: the
+        normalisation belongs to the set of events it is given. Then the mean |w| of all events
+        of the set, dropped ones included, is 1.
+
+        Parameters
+        ----------
+        pieces
+            Physics weights, float64 (events,), signed, and processes, integer (events,), of the
+            events piece by piece.
+        process_class
+            Integer (processes,): class of each process.
+        balance
+            ``"class"``: every class gets the same total weight, its processes share it by
+            physics weight. ``"process"``: besides, the processes of a class share it equally.
+            ``"none"``: the physics weights' own proportions.
+        negative_weights
+            ``"keep"`` the sign; take the absolute value (``"abs"``); or ``"drop"``: weight 0.
+        class_names, process_names
+            Names for error messages, by index.
+
+        Raises
+        ------
+        SampleError
+            If there is no event, a weight is NaN or infinite, or the total weight of a class
+            (with ``"process"`` of a process) is zero or negative.
+        """
+        for option, value, known in (
+            ("balance", balance, get_args(Balance)),
+            ("negative_weights", negative_weights, get_args(NegativeWeights)),
+        ):
+            if value not in known:
+                message = f"{option}: got {value!r}; {nearest(value, known)}"
+                raise SampleError(message)
+        events = np.zeros(len(process_class), dtype=np.int64)
+        total = np.zeros(len(process_class))  # Σ w of each process, as the loss shall see it
+        absolute = np.zeros(len(process_class))  # Σ |w|
+        broken = 0
+        for physics_weight, process in pieces:
+            finite = np.isfinite(physics_weight)
+            broken += np.count_nonzero(~finite)
+            weight = _signed(np.where(finite, physics_weight, 0.0), negative_weights)
+            for number in np.unique(process):
+                own = weight[process == number]
+                events[number] += len(own)
+                total[number] += own.sum()
+                absolute[number] += np.abs(own).sum()
+        if not events.any():
+            message = "no event to compute training weights of; loosen the selection"
+            raise SampleError(message)
+        if broken:
+            message = (
+                f"{broken} of {events.sum()} physics weights are NaN or infinite; "
+                "expected finite weights"
+            )
+            raise SampleError(message)
+        units = np.where(events > 0, 1.0, np.nan)
+        if balance != "none":
+            for value in np.unique(process_class[events > 0]):
+                members = np.flatnonzero((process_class == value) & (events > 0))
+                if balance == "process":
+                    for part in members:
+                        _check_total(total[part], events[part], "process", part, process_names)
+                    units[members] = total[members]
+                of_class = float((total[members] / units[members]).sum())
+                _check_total(of_class, int(events[members].sum()), "class", value, class_names)
+                units[members] *= of_class
+        mean = (absolute / units)[events > 0].sum() / events.sum()
+        if mean == 0:
+            message = "the training weights are all zero; check the physics weights"
+            raise SampleError(message)
+        return TrainingWeights(units * mean, events, negative_weights)
 
 
 def training_weights(
@@ -29,10 +146,7 @@ def training_weights(
     class_names: Sequence[str] | None = None,
     process_names: Sequence[str] | None = None,
 ) -> NDArray[np.float64]:
-    """Turn the physics weights of a set of events into training weights.
-
-    Call it on the training events alone, and once more on the validation events alone: the
-    normalisation belongs to the set of events it is given.
+    """`TrainingWeights` fitted and applied to one set of events in memory.
 
     Parameters
     ----------
@@ -40,73 +154,50 @@ def training_weights(
         float64 (events,), signed.
     class_index, process
         Integer (events,): class and process of each event.
-    balance
-        ``"class"``: every class gets the same total weight, its processes share it by physics
-        weight. ``"process"``: besides, the processes of a class share it equally. ``"none"``:
-        the physics weights' own proportions.
-    negative_weights
-        ``"keep"`` the sign; take the absolute value (``"abs"``); or ``"drop"``: weight 0.
-    class_names, process_names
-        Names for error messages, by index.
+    balance, negative_weights, class_names, process_names
+        As in `TrainingWeights.fit`.
 
     Returns
     -------
     float64 (events,)
-        Normalised such that the mean |w| of all given events, dropped ones included, is 1.
 
     Raises
     ------
     SampleError
-        If there is no event, a weight is NaN or infinite, or the total weight of a class (with
-        ``"process"`` of a process) is zero or negative.
+        As `TrainingWeights.fit`, and if events of one process are in several classes.
     """
-    for option, value, known in (
-        ("balance", balance, get_args(Balance)),
-        ("negative_weights", negative_weights, get_args(NegativeWeights)),
-    ):
-        if value not in known:
-            message = f"{option}: got {value!r}; {nearest(value, known)}"
-            raise SampleError(message)
-    weight: NDArray[np.float64] = np.array(physics_weight, dtype=np.float64)
-    if not len(weight):
-        message = "no event to compute training weights of; loosen the selection"
+    process_class = np.zeros(int(process.max(initial=-1)) + 1, dtype=np.int64)
+    process_class[process] = class_index
+    mixed = process[process_class[process] != class_index]
+    if mixed.size:
+        name = mixed[0] if process_names is None else process_names[mixed[0]]
+        message = f"process {name}: its events are in several classes, expected one"
         raise SampleError(message)
-    if not np.isfinite(weight).all():
-        message = (
-            f"{np.count_nonzero(~np.isfinite(weight))} of {len(weight)} physics weights are NaN "
-            "or infinite; expected finite weights"
-        )
-        raise SampleError(message)
-    if negative_weights == "abs":
-        weight = np.abs(weight)
-    elif negative_weights == "drop":
-        weight = np.where(weight < 0, 0.0, weight)
-    if balance != "none":
-        classes = np.unique(class_index)
-        for value in classes:
-            of_class = class_index == value
-            if balance == "process":
-                for part in np.unique(process[of_class]):
-                    own = of_class & (process == part)
-                    weight[own] /= _total(weight[own], "process", part, process_names)
-            weight[of_class] /= _total(weight[of_class], "class", value, class_names)
-    mean = np.abs(weight).mean()
-    if mean == 0:
-        message = "the training weights are all zero; check the physics weights"
-        raise SampleError(message)
-    weight /= mean
+    return TrainingWeights.fit(
+        [(physics_weight, process)],
+        process_class,
+        balance=balance,
+        negative_weights=negative_weights,
+        class_names=class_names,
+        process_names=process_names,
+    )(physics_weight, process)
+
+
+def _signed(weight: NDArray[np.float64], negative: NegativeWeights) -> NDArray[np.float64]:
+    if negative == "abs":
+        return np.abs(weight)
+    if negative == "drop":
+        return np.where(weight < 0, 0.0, weight)
     return weight
 
 
-def _total(
-    weight: NDArray[np.float64], kind: str, index: int, names: Sequence[str] | None
-) -> float:
-    total = float(weight.sum())
+def _check_total(
+    total: float, events: int, kind: str, index: int, names: Sequence[str] | None
+) -> None:
     if total <= 0:
         name = repr(names[index]) if names is not None else str(index)
         message = (
-            f"{kind} {name} has total weight {total:g} over {len(weight)} events, expected a "
+            f"{kind} {name} has total weight {total:g} over {events} events, expected a "
             "positive one; mend its weights, add events, or use negative_weights: abs"
         )
         raise SampleError(message)
-    return total

@@ -1,6 +1,6 @@
 """The AnalysisObjectTransformer: torch only, usable without the rest of the package."""
 
-from particle_transformer.model.scaling import fit_scaling
+from particle_transformer.model.scaling import ScalingFit, fit_scaling
 from particle_transformer.model.transformer import AnalysisObjectTransformer
 
-__all__ = ["AnalysisObjectTransformer", "fit_scaling"]
+__all__ = ["AnalysisObjectTransformer", "ScalingFit", "fit_scaling"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.model.transformer import AnalysisObjectTransformer
 
-__all__ = ["Standardise", "fit_scaling"]
+__all__ = ["ScalingFit", "Standardise", "fit_scaling"]
 
 
 class Standardise(nn.Module):
@@ -43,23 +43,29 @@ class Standardise(nn.Module):
         """Standardise `x` (rows, features)."""
         return (x - self.mean) / self.scale
 
-    def fit(self, values: NDArray[np.floating], name: str) -> None:
-        """Set mean and scale from `values` (rows, features); `name` is for error messages.
 
-        Nothing changes where there is no row.
+class _Moments:
+    """Count, mean, sum of squared deviations and extremes of each feature, batch by batch.
 
-        Raises
-        ------
-        ModelInputError
-            If `values` has another shape.
-        SampleError
-            If a value is NaN or infinite.
-        """
-        features = self.mean.shape[0]
+    Batches are merged as in Chan, Golub and LeVeque, Am. Stat. 37 (1983) 242, equation 1.5: no
+    difference of large sums is taken.
+    """
+
+    def __init__(self, features: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(features)
+        self.squares = np.zeros(features)
+        self.low = np.full(features, np.inf)
+        self.high = np.full(features, -np.inf)
+
+    def add(self, values: NDArray[np.floating], name: str) -> None:
+        """Take `values` (rows, features); `name` is for error messages."""
+        features = len(self.mean)
         if values.ndim != 2 or values.shape[1] != features:
             message = f"{name}: got an array {values.shape}, expected (rows, {features})"
             raise ModelInputError(message)
-        if len(values) == 0:
+        rows = len(values)
+        if rows == 0:
             return
         columns = values.astype(np.float64)
         broken = np.flatnonzero(~np.isfinite(columns).all(axis=0))
@@ -69,13 +75,76 @@ class Standardise(nn.Module):
                 "events; expected finite numbers"
             )
             raise SampleError(message)
-        mean, deviation = columns.mean(axis=0), columns.std(axis=0)
+        mean = columns.mean(axis=0)
+        squares = np.square(columns - mean).sum(axis=0)
+        shift = mean - self.mean
+        total = self.count + rows
+        self.squares += squares + shift**2 * (self.count * rows / total)
+        self.mean += shift * (rows / total)
+        self.count = total
+        np.minimum(self.low, columns.min(axis=0), out=self.low)
+        np.maximum(self.high, columns.max(axis=0), out=self.high)
+
+    def set(self, scaling: Standardise) -> None:
+        """Set mean and deviation; nothing changes where there was no row."""
+        if self.count == 0:
+            return
         # The deviation of equal numbers is only nearly zero: compare the numbers themselves.
-        constant = columns.min(axis=0) == columns.max(axis=0)
+        constant = self.low == self.high
+        deviation = np.sqrt(self.squares / self.count)
         scale = np.where(constant, 1.0, deviation).astype(np.float32)
         scale[scale == 0] = 1.0
-        self.mean.copy_(torch.from_numpy(mean))
-        self.scale.copy_(torch.from_numpy(scale))
+        scaling.mean.copy_(torch.from_numpy(self.mean))
+        scaling.scale.copy_(torch.from_numpy(scale))
+
+
+class ScalingFit:
+    """The standardisation of a model from training events that come piece by piece.
+
+    A feature that is constant in the training events gets scale 1. How the events are cut
+    changes the result by rounding in float64 only.
+
+    Parameters
+    ----------
+    model
+        Its buffers are overwritten by `finish`.
+    """
+
+    def __init__(self, model: AnalysisObjectTransformer) -> None:
+        self._model = model
+        scalings = zip(model.collections, model.object_scaling, strict=True)
+        self._objects = {name: _Moments(len(_standardise(part).mean)) for name, part in scalings}
+        self._event = _Moments(len(model.event_scaling.mean))
+
+    def add(self, objects: Mapping[str, NDArray[np.floating]], event: NDArray[np.floating]) -> None:
+        """Take some events.
+
+        Parameters
+        ----------
+        objects
+            (objects, features) by collection: real objects only, of training events only.
+        event
+            (events, event features).
+
+        Raises
+        ------
+        ModelInputError
+            If a collection is missing or unknown, or an array has another width.
+        SampleError
+            If a value is NaN or infinite.
+        """
+        check_collections("objects", objects, self._model.collections)
+        for name, moments in self._objects.items():
+            moments.add(objects[name], f"objects[{name!r}]")
+        self._event.add(event, "event")
+
+    def finish(self) -> None:
+        """Set the model's standardisation; a collection without any object keeps what it has."""
+        for moments, scaling in zip(
+            self._objects.values(), self._model.object_scaling, strict=True
+        ):
+            moments.set(_standardise(scaling))
+        self._event.set(self._model.event_scaling)
 
 
 def fit_scaling(
@@ -104,10 +173,13 @@ def fit_scaling(
 
     Notes
     -----
-    A feature that is constant in the training events gets scale 1.
+    `ScalingFit` takes events that do not fit into memory.
     """
-    check_collections("objects", objects, model.collections)
-    for name, scaling in zip(model.collections, model.object_scaling, strict=True):
-        assert isinstance(scaling, Standardise)
-        scaling.fit(objects[name], f"objects[{name!r}]")
-    model.event_scaling.fit(event, "event")
+    fit = ScalingFit(model)
+    fit.add(objects, event)
+    fit.finish()
+
+
+def _standardise(module: nn.Module) -> Standardise:
+    assert isinstance(module, Standardise)
+    return module

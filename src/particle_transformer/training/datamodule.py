@@ -1,179 +1,209 @@
-"""Batches gathered straight from the event columns."""
+"""Batches gathered straight from the event columns, in memory or on disk."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from particle_transformer.errors import SampleError
 from particle_transformer.events.packed import PackedBatch
+from particle_transformer.training.sampler import BatchSampler, Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from particle_transformer.events.columns import Events
+    from particle_transformer.training.sample import Sample
 
-__all__ = ["BatchSampler", "EventDataModule", "EventDataset"]
+__all__ = ["Batch", "BatchLoader", "EventDataModule", "EventDataset"]
+
+Batch: TypeAlias = "tuple[PackedBatch, Tensor, Tensor]"
+"""Events, target int64 (events,), training weight float32 (events,)."""
+
+_AHEAD = 65_536
+"""Events that are gathered from a store at once: most of its shards are opened for any batch."""
 
 
-class EventDataset(Dataset[tuple[PackedBatch, "Tensor", "Tensor"]]):
-    """Whole batches by the indices of their events.
+class EventDataset(Dataset[Batch]):
+    """Whole batches by the rows of their events.
 
     Parameters
     ----------
-    events
-        The columns.
-    target
-        int64 (events,): index of the class.
-    weight
-        float64 (events,): training weights.
+    sample
+        The table of events, their targets and training weights.
     momenta
         Whether batches carry the objects' momenta.
     """
 
-    def __init__(
-        self,
-        events: Events,
-        target: NDArray[np.int64],
-        weight: NDArray[np.float64],
-        *,
-        momenta: bool,
-    ) -> None:
-        if not momenta:
-            # Spares gathering what the network does not read.
-            events = replace(
-                events,
-                objects={
-                    name: replace(ragged, momenta=None) for name, ragged in events.objects.items()
-                },
+    def __init__(self, sample: Sample, *, momenta: bool) -> None:
+        self.sample = sample
+        self.momenta = momenta
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
+        """The batch of the events in `rows` (int64 (selected,)) of the table, in that order."""
+        (batch,) = self.gather([rows])
+        return batch
+
+    def gather(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Batch]:
+        """Several batches, whose events are read together."""
+        events = self.sample.source.take(np.concatenate(batches))
+        target = self.sample.target[events.process]
+        weight = self.sample.weights(events.weight, events.process).astype(np.float32)
+        stop = 0
+        for rows in batches:
+            start, stop = stop, stop + len(rows)
+            packed = PackedBatch.from_events(events.slice(start, stop))
+            yield (
+                packed if self.momenta else replace(packed, momenta=None),
+                torch.from_numpy(target[start:stop]),
+                torch.from_numpy(weight[start:stop]),
             )
-        self.events = events
-        self.target = target
-        self.weight = weight
-
-    def __getitem__(self, index: NDArray[np.int64]) -> tuple[PackedBatch, Tensor, Tensor]:
-        """Gather the batch of the events `index` (int64 (selected,)), in that order."""
-        return (
-            PackedBatch.from_events(self.events.take(index)),
-            torch.from_numpy(self.target[index]),
-            torch.from_numpy(self.weight[index].astype(np.float32)),
-        )
 
 
-class BatchSampler(Sampler["NDArray[np.int64]"]):
-    """Cut event indices into batches of nearly equal size.
+class BatchLoader:
+    """An epoch's batches, which can be taken up again where it was left.
 
-    A rest of a few events would get a step of its own; so the sizes differ by one at most.
+    `state_dict` and `load_state_dict` are those of torchdata's StatefulDataLoader; Lightning
+    calls them when it writes and reads checkpoints. Gathering is faster than worker processes
+    would be.
 
     Parameters
     ----------
-    index
-        int64 (selected,): the events.
-    batch_size
-        Largest size of a batch.
-    seed
-        Of the order, which depends on nothing but (seed, epoch); None keeps the given order.
+    dataset
+        Gathers a batch.
+    sampler
+        Says what is in it.
     """
 
-    def __init__(self, index: NDArray[np.int64], batch_size: int, seed: int | None) -> None:
-        self.index = index
-        self.batches = -(-len(index) // batch_size)
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order; Lightning calls this at the start of each epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        index = self.index
-        if self.seed is not None:
-            index = np.random.default_rng((self.seed, self.epoch)).permutation(index)
-        return iter(np.array_split(index, self.batches))
+    def __init__(self, dataset: EventDataset, sampler: BatchSampler) -> None:
+        self.dataset = dataset
+        self.sampler = sampler
+        self._delivered = 0
+        self._resume: tuple[int, int] | None = None  # epoch, batches already delivered
 
     def __len__(self) -> int:
-        return self.batches
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # Nothing runs until `next`: Lightning asks for the iterator before it sets the epoch.
+        self._delivered = 0
+        if self._resume is not None:
+            epoch, delivered = self._resume
+            self._resume = None
+            if epoch == self.sampler.epoch:
+                self._delivered = delivered
+        rows = self.sampler.batches_from(self._delivered)
+        together = max(1, _AHEAD * len(self) * self.sampler.ranks // self.sampler.events)
+        while group := list(islice(rows, together)):
+            for batch in self.dataset.gather(group):
+                self._delivered += 1
+                yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the epoch stands, and of which batches; the same for every rank."""
+        return {"epoch": self.sampler.epoch, "delivered": self._delivered, **self._identity()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next iteration, if it is of the same epoch, go on where the state was taken.
+
+        Raises
+        ------
+        SampleError
+            If the events, the seed or the number of batches were others then.
+        """
+        for name, value in self._identity().items():
+            if state_dict[name] != value:
+                message = (
+                    f"{name}: the checkpoint's batches were made with {state_dict[name]}, these "
+                    f"with {value}; resume with the same events and settings"
+                )
+                raise SampleError(message)
+        self._resume = int(state_dict["epoch"]), int(state_dict["delivered"])
+        self.sampler.set_epoch(self._resume[0])
+
+    def _identity(self) -> dict[str, Any]:
+        sampler = self.sampler
+        return {
+            "events": [len(rows) for rows in sampler.strata],
+            "batches": sampler.batches,
+            "seed": sampler.seed,
+        }
 
 
 class EventDataModule(LightningDataModule):
     """Training and validation batches of prepared events.
 
+    In a distributed training each rank gets its part of each batch; give the trainer
+    ``use_distributed_sampler=False``.
+
     Parameters
     ----------
-    events
-        The columns.
-    target
-        int64 (events,): index of the class; 1 is signal for a network with one logit.
-    weight
-        float64 (events,): training weights; only those of training and validation are read.
     training, validation
-        int64: indices of events.
+        The events.
     batch_size
-        Largest number of events in a batch.
+        Largest number of events in a batch, of all ranks together.
     seed
         Of the order of the training events.
     momenta
         Whether batches carry the objects' momenta.
+    sampling
+        ``"shuffled"``: one shuffle of all training events; ``"stratified"``: one of each class,
+        and every batch has the classes in the same proportion.
 
     Raises
     ------
     SampleError
-        If training or validation is empty, or both have an event in common.
+        If training and validation have an event in common.
     """
 
     def __init__(
         self,
-        events: Events,
-        target: NDArray[np.int64],
-        weight: NDArray[np.float64],
-        training: NDArray[np.int64],
-        validation: NDArray[np.int64],
+        training: Sample,
+        validation: Sample,
         *,
         batch_size: int,
         seed: int,
         momenta: bool,
+        sampling: Sampling = "shuffled",
     ) -> None:
         super().__init__()
-        for name, index in (("training", training), ("validation", validation)):
-            if not len(index):
-                message = f"no {name} event; loosen the selection or add events"
-                raise SampleError(message)
-        shared = np.intersect1d(training, validation)
-        if shared.size:
-            message = f"{shared.size} events are in both training and validation, expected none"
+        if training.source is validation.source and (
+            shared := training.rows.shared(validation.rows)
+        ):
+            message = f"{shared} events are in both training and validation, expected none"
             raise SampleError(message)
-        self.dataset = EventDataset(events, target, weight, momenta=momenta)
         self.training = training
         self.validation = validation
         self.batch_size = batch_size
         self.seed = seed
+        self.momenta = momenta
+        self.sampling = sampling
 
-    def train_dataloader(self) -> DataLoader[tuple[PackedBatch, Tensor, Tensor]]:
+    def train_dataloader(self) -> BatchLoader:
         """Batches in an order that depends on (seed, epoch)."""
-        return self._loader(BatchSampler(self.training, self.batch_size, self.seed))
+        training = self.training
+        strata = [training.rows] if self.sampling == "shuffled" else training.strata()
+        sampler = BatchSampler(strata, self.batch_size, self.seed, **self._rank())
+        return self._loader(training, sampler)
 
-    def val_dataloader(self) -> DataLoader[tuple[PackedBatch, Tensor, Tensor]]:
+    def val_dataloader(self) -> BatchLoader:
         """Batches in the order of the events; without gradients they may be larger."""
-        return self._loader(BatchSampler(self.validation, 4 * self.batch_size, None))
+        rows = [self.validation.rows]
+        sampler = BatchSampler(rows, 4 * self.batch_size, None, **self._rank())
+        return self._loader(self.validation, sampler)
 
-    def _loader(self, sampler: BatchSampler) -> DataLoader[tuple[PackedBatch, Tensor, Tensor]]:
-        # Gathering a batch takes well under a millisecond: worker processes would cost more.
-        return DataLoader(
-            self.dataset,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=0,
-            collate_fn=_as_is,
-        )
+    def _loader(self, sample: Sample, sampler: BatchSampler) -> BatchLoader:
+        return BatchLoader(EventDataset(sample, momenta=self.momenta), sampler)
 
-
-def _as_is(batch: Any) -> Any:
-    return batch
+    def _rank(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {}
+        return {"rank": self.trainer.global_rank, "ranks": self.trainer.world_size}

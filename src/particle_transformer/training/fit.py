@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from particle_transformer.errors import SampleError
-from particle_transformer.model import fit_scaling
+from particle_transformer.model import ScalingFit
 from particle_transformer.training.callbacks import EpochRecord, History, Progress
 from particle_transformer.training.datamodule import EventDataModule
 from particle_transformer.training.module import EventClassifier
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from particle_transformer.events.columns import Events
     from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.training.sample import Sample
     from particle_transformer.training.settings import FitSettings
 
 __all__ = ["FitResult", "fit_network"]
@@ -55,11 +53,8 @@ class FitResult:
 
 def fit_network(
     model: AnalysisObjectTransformer,
-    events: Events,
-    target: NDArray[np.int64],
-    weight: NDArray[np.float64],
-    training: NDArray[np.int64],
-    validation: NDArray[np.int64],
+    training: Sample,
+    validation: Sample,
     settings: FitSettings,
     *,
     checkpoint_dir: Path,
@@ -78,15 +73,8 @@ def fit_network(
     ----------
     model
         A new network; its initial weights are the caller's business (``torch.manual_seed``).
-    events
-        The columns.
-    target
-        int64 (events,): index of the class; 1 is signal for a network with one logit.
-    weight
-        float64 (events,): training weights (`training_weights` of the training events, and of
-        the validation events).
     training, validation
-        int64: indices of events.
+        Events with their targets and training weights (`make_sample`).
     settings
         Hyperparameters.
     checkpoint_dir
@@ -101,29 +89,25 @@ def fit_network(
     Raises
     ------
     SampleError
-        If training or validation is empty, a target or weight is out of range, a feature is not
-        finite, or a loss becomes NaN or infinite.
+        If training and validation have an event in common, a target is out of range, a feature is
+        not finite, or a loss becomes NaN or infinite.
     ModelInputError
         If the events have other collections or widths than the model.
     """
-    _check_targets(model, target, weight, np.concatenate([training, validation]))
-    training_events = events.take(training)
-    fit_scaling(
-        model,
-        {name: ragged.values for name, ragged in training_events.objects.items()},
-        training_events.event,
-    )
-    del training_events
     data = EventDataModule(
-        events,
-        target,
-        weight,
         training,
         validation,
         batch_size=settings.batch_size,
         seed=settings.seed,
         momenta=model.spec.momenta,
+        sampling=settings.sampling,
     )
+    for sample in (training, validation):
+        _check_targets(model, sample)
+    scaling = ScalingFit(model)
+    for events in training.chunks():
+        scaling.add({name: ragged.values for name, ragged in events.objects.items()}, events.event)
+    scaling.finish()
     history = History(progress)
     best = ModelCheckpoint(
         checkpoint_dir,
@@ -136,6 +120,7 @@ def fit_network(
         trainer = Trainer(
             accelerator="auto",
             devices=1,
+            use_distributed_sampler=False,
             max_epochs=settings.epochs,
             gradient_clip_val=settings.gradient_clip,
             logger=CSVLogger(log_dir, name="", version=""),
@@ -161,24 +146,15 @@ def fit_network(
     return FitResult(history.records, int(state["epoch"]), checkpoint)
 
 
-def _check_targets(
-    model: AnalysisObjectTransformer,
-    target: NDArray[np.int64],
-    weight: NDArray[np.float64],
-    used: NDArray[np.int64],
-) -> None:
+def _check_targets(model: AnalysisObjectTransformer, sample: Sample) -> None:
     outputs = int(model.arguments["num_outputs"])
     classes = max(2, outputs)
-    wrong = np.setdiff1d(target[used], np.arange(classes))
+    wrong = np.setdiff1d(sample.target[sample.weights.events > 0], np.arange(classes))
     if wrong.size:
         message = (
             f"target: got class {wrong[0]}, expected 0 to {classes - 1} for a network with "
             f"{outputs} outputs"
         )
-        raise SampleError(message)
-    broken = np.count_nonzero(~np.isfinite(weight[used]))
-    if broken:
-        message = f"weight: {broken} training weights are NaN or infinite, expected finite ones"
         raise SampleError(message)
 
 
@@ -190,8 +166,6 @@ def _quiet_lightning() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # Batches are gathered in this process on purpose.
-            warnings.filterwarnings("ignore", r".*does not have many workers", UserWarning)
             # A second fit into the same folder replaces the first.
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists", UserWarning)
             warnings.filterwarnings("ignore", r"Experiment logs directory .* exists", UserWarning)

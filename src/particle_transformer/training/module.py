@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
     from particle_transformer.events.packed import PackedBatch
     from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.training.datamodule import Batch
     from particle_transformer.training.settings import FitSettings
 
 __all__ = ["EventClassifier", "decay_groups", "learning_rate_factor"]
-
-Batch: TypeAlias = "tuple[PackedBatch, Tensor, Tensor]"
 
 
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -118,6 +117,8 @@ class EventClassifier(LightningModule):
                 f"{batch_index}; look for extreme feature values or lower the learning rate"
             )
             raise SampleError(message)
-        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(packed)}
+        options: dict[str, Any] = {
+            "on_step": False, "on_epoch": True, "batch_size": len(packed), "sync_dist": True
+        }  # fmt: skip
         self.log(f"{stage}_loss", loss, **options)
         return loss

@@ -14,12 +14,12 @@ from particle_transformer._version import __version__
 from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder, check_new
 from particle_transformer.config import DATA, dump_analysis
-from particle_transformer.data import Store, partial_beside, prepare
+from particle_transformer.data import Store, StoreRows, partial_beside, prepare
 from particle_transformer.errors import SampleError
-from particle_transformer.events import split_roles
-from particle_transformer.losses.weights import training_weights
+from particle_transformer.events import RowSetBuilder, split_roles
 from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.training.fit import fit_network
+from particle_transformer.training.sample import Sample, make_sample
 from particle_transformer.training.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
     from particle_transformer.data import Manifest
-    from particle_transformer.events import Events
     from particle_transformer.training.callbacks import EpochRecord
 
 __all__ = ["train"]
@@ -94,16 +93,13 @@ def _train(
     progress: Callable[[str, int, int], None] | None,
 ) -> None:
     run.analysis.write_text(dump_analysis(analysis))
-    events = _training_events(analysis, store)
-    target = _targets(analysis)[events.process]
+    source = StoreRows(store)
     networks = []
     for fold in range(analysis.training.folds):
         label = f"training fold {fold + 1} of {analysis.training.folds}"
         started = time.perf_counter()
         try:
-            network = _train_fold(
-                analysis, events, target, fold, run, store.manifest, label, progress
-            )
+            network = _train_fold(analysis, source, fold, run, store.manifest, label, progress)
         except SampleError as error:
             message = f"fold {fold}: {error}"
             raise SampleError(message) from error
@@ -170,19 +166,57 @@ def _targets(analysis: Analysis) -> NDArray[np.int64]:
     return np.array([targets.get(analysis.class_of(name), -1) for name in analysis.processes])
 
 
-def _training_events(analysis: Analysis, store: Store) -> Events:
-    """Events of the classes that are trained on, in regions of role signal."""
-    events = store.events()
-    data = np.array([name == DATA for name in store.manifest.classes])
-    passing = [events.regions[name] for name in analysis.signal_regions]
-    chosen = np.logical_or.reduce(passing) & ~data[events.process]
-    return events.take(np.flatnonzero(chosen))
+def _samples(
+    analysis: Analysis, source: StoreRows, classes: list[str], fold: int
+) -> tuple[Sample, Sample, int]:
+    """Training and validation events of the network of one fold, and how many test events.
+
+    The events are those of the classes that are trained on, in regions of role signal.
+    """
+    settings = analysis.training
+    data = np.array([name == DATA for name in classes])
+    target = _targets(analysis)
+    names = _target_names(analysis)
+    roles = ("training", "validation", "test")
+    builders = [RowSetBuilder(len(source)) for _ in roles]
+    count = np.zeros((len(roles), len(names)), dtype=np.int64)
+    for chunk in source.chunks():
+        passing = [chunk.regions[name] for name in analysis.signal_regions]
+        chosen = np.flatnonzero(np.logical_or.reduce(passing) & ~data[chunk.process])
+        split = split_roles(chunk.identity[chosen], fold, settings.folds)
+        for role, (index, builder) in enumerate(zip(split, builders, strict=True)):
+            flags = np.zeros(len(chunk), dtype=np.bool_)
+            flags[chosen[index]] = True
+            builder.extend(flags)
+            count[role] += np.bincount(target[chunk.process[flags]], minlength=len(names))
+    for role, found in zip(roles, count, strict=True):
+        missing = [name for name, events in zip(names, found, strict=True) if not events]
+        if missing:
+            message = (
+                f"no {role} event of class {', '.join(missing)} among {count.sum()} events; "
+                f"use fewer folds or more events"
+            )
+            raise SampleError(message)
+    # The weights of each role are normalised by its own events only.
+    training, validation = (
+        make_sample(
+            source,
+            builder.finish(),
+            target,
+            balance=settings.balance,
+            negative_weights=settings.negative_weights,
+            class_names=names,
+            process_names=list(analysis.processes),
+            role=role,
+        )
+        for role, builder in zip(roles[:2], builders[:2], strict=True)
+    )
+    return training, validation, int(count[2].sum())
 
 
 def _train_fold(
     analysis: Analysis,
-    events: Events,
-    target: NDArray[np.int64],
+    source: StoreRows,
     fold: int,
     run: RunFolder,
     manifest: Manifest,
@@ -190,29 +224,7 @@ def _train_fold(
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Any]:
     settings = analysis.training
-    processes = list(analysis.processes)
-    training, validation, test = split_roles(events.identity, fold, settings.folds)
-    names = _target_names(analysis)
-    for role, index in (("training", training), ("validation", validation), ("test", test)):
-        missing = [name for number, name in enumerate(names) if not (target[index] == number).any()]
-        if missing:
-            message = (
-                f"no {role} event of class {', '.join(missing)} among {len(events)} events; "
-                f"use fewer folds or more events"
-            )
-            raise SampleError(message)
-    # The weights of each role are normalised by its own events only.
-    weight = np.zeros(len(events))
-    for index in (training, validation):
-        weight[index] = training_weights(
-            events.weight[index],
-            target[index],
-            events.process[index],
-            balance=settings.balance,
-            negative_weights=settings.negative_weights,
-            class_names=names,
-            process_names=processes,
-        )
+    training, validation, test = _samples(analysis, source, manifest.classes, fold)
     torch.manual_seed(settings.seed * 1000 + fold)
     model = AnalysisObjectTransformer(
         {name: len(features) for name, features in manifest.objects.items()},
@@ -223,9 +235,6 @@ def _train_fold(
     bar = _EpochProgress(label, progress or _silent)
     fit = fit_network(
         model,
-        events,
-        target,
-        weight,
         training,
         validation,
         FitSettings(
@@ -237,6 +246,7 @@ def _train_fold(
             patience=settings.patience,
             gradient_clip=settings.gradient_clip,
             seed=settings.seed * 1000 + fold,
+            sampling=settings.sampling,
         ),
         checkpoint_dir=run.checkpoints(fold),
         log_dir=run.logs(fold),
@@ -257,5 +267,5 @@ def _train_fold(
         "fold": fold,
         "best_epoch": fit.best_epoch,
         "history": fit.history,
-        "events": {"training": len(training), "validation": len(validation), "test": len(test)},
+        "events": {"training": len(training), "validation": len(validation), "test": test},
     }

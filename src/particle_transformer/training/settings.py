@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
-from particle_transformer.errors import AnalysisFileError
+from particle_transformer.errors import AnalysisFileError, nearest
+from particle_transformer.training.sampler import Sampling
 
 __all__ = ["FitSettings"]
 
@@ -31,6 +33,8 @@ class FitSettings:
         Largest norm of the gradient.
     seed
         Of the order of events and of dropout.
+    sampling
+        ``"shuffled"``, or ``"stratified"``: every batch has the classes in the same proportion.
     """
 
     epochs: int = 30
@@ -41,6 +45,7 @@ class FitSettings:
     patience: int = 6
     gradient_clip: float = 1.0
     seed: int = 1
+    sampling: Sampling = "shuffled"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "patience", "gradient_clip"):
@@ -51,3 +56,6 @@ class FitSettings:
             if not getattr(self, name) >= 0:
                 message = f"{name}: got {getattr(self, name)}, expected zero or more"
                 raise AnalysisFileError(message)
+        if self.sampling not in (known := get_args(Sampling)):
+            message = f"sampling: got {self.sampling!r}; {nearest(self.sampling, known)}"
+            raise AnalysisFileError(message)
