@@ -237,6 +237,16 @@ def measure(sample: Sample, events: int, repeats: int, *, weaver: bool) -> None:
         )
 
 
+def warm_up(*, weaver: bool) -> None:
+    """Let every way import and compile what it does once, outside the measurement."""
+    with tempfile.TemporaryDirectory() as name:
+        sample = write_sample(Path(name), compression="none", events=1_000)
+        by_package(sample, sample.folder / "store")
+        by_hand(sample, sample.folder / "arrays.npz")
+        if weaver:
+            Weaver(sample).totals()
+
+
 def weaver_is_usable() -> bool:
     """Whether the compared version is installed; says what to do if not."""
     if importlib.util.find_spec("weaver") is not None and version("weaver-core") == WEAVER:
@@ -273,15 +283,8 @@ def main() -> None:
                 f"{sample.bytes / 1e6:,.0f} MB, {options.repeats} repetitions",
                 flush=True,
             )
-            if weaver:
-                warm_up_weaver()
+            warm_up(weaver=weaver)
             measure(sample, options.events, options.repeats, weaver=weaver)
-
-
-def warm_up_weaver() -> None:
-    """Let numba compile weaver's functions, outside the measurement."""
-    with tempfile.TemporaryDirectory() as folder:
-        Weaver(write_sample(Path(folder), compression="none", events=1_000)).totals()
 
 
 if __name__ == "__main__":
