@@ -16,7 +16,7 @@ help:
 	@echo "make test-slow  the tests that simulate, train or kill processes"
 	@echo "make lint       ruff, mypy, import layers, spelling"
 	@echo "make check      lint and all tests"
-	@echo "make benchmark  timings"
+	@echo "make benchmark  rate of reading and preparing, against others"
 
 demo: $(VENV)/installed-demo
 	$(BIN)/aot demo --events $(EVENTS)
@@ -37,7 +37,7 @@ lint: $(VENV)/installed-dev
 check: lint test test-slow
 
 benchmark: $(VENV)/installed-dev
-	$(BIN)/python benchmarks/prepare_rate.py
+	$(BIN)/python benchmarks/data_engine.py
 
 $(VENV)/created:
 	@test -n "$(PYTHON)" || \
