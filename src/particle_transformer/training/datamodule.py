@@ -28,7 +28,7 @@ __all__ = ["Batch", "BatchLoader", "EventDataModule", "EventDataset"]
 Batch: TypeAlias = "tuple[PackedBatch, Tensor, Tensor]"
 """Events, target int64 (events,), training weight float32 (events,)."""
 
-_AHEAD = 65_536
+_AHEAD = 131_072
 """Events that are gathered from a store at once: most of its shards are opened for any batch."""
 
 
