@@ -272,7 +272,7 @@ def test_every_number_equals_awkward(tmp_path, suffix, chunk_entries):
     assert manifest.truncated["sig"]["jets"] == expected[0].truncated + expected[1].truncated
     assert manifest.non_finite == {"sig": {}, "tt": {}, "vv": {}, "met": {}}
     assert (len(manifest.shards) > len(manifest.inputs)) == (chunk_entries == 7)
-    assert sum(shard["events"] for shard in manifest.shards) == manifest.events
+    assert sum(shard.events for shard in manifest.shards) == manifest.events
 
 
 @pytest.mark.parametrize("unblind", [False, True])

@@ -32,15 +32,33 @@ def prepare(
     file: AnalysisFile,
     out: Annotated[Path, typer.Option(help="Folder of the prepared store.")],
     unblind: Unblind = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local[N]",
+            help="Read on a Dask cluster: the address of its scheduler, or N processes here.",
+        ),
+    ] = None,
 ) -> None:
-    """Read the input files, select events and write the prepared store."""
+    """Read the input files, select events and write the prepared store.
+
+    What is there already is not read again; a preparation that was interrupted goes on.
+    """
     from particle_transformer.cli.tables import print_cutflow
     from particle_transformer.config import load_analysis
     from particle_transformer.data import Store
     from particle_transformer.data import prepare as run
 
+    analysis = load_analysis(file)
     with Progress() as progress:
-        run(load_analysis(file), out, unblind=unblind, progress=progress)
+        if dask is None:
+            run(analysis, out, unblind=unblind, progress=progress)
+        else:
+            from particle_transformer.distributed import DaskRunner, connect
+
+            with connect(dask) as client:
+                runner = DaskRunner(client)
+                run(analysis, out, unblind=unblind, runner=runner, progress=progress)
     print_cutflow(Store(out).manifest)
     say(f"prepared {out}")
 

@@ -5,11 +5,13 @@ from particle_transformer.data.partial import partial_beside
 from particle_transformer.data.prepare import check_inputs, prepare
 from particle_transformer.data.rows import StoreRows
 from particle_transformer.data.store import Store
+from particle_transformer.data.tasks import Runner
 
 __all__ = [
     "CutflowRow",
     "InputRecord",
     "Manifest",
+    "Runner",
     "Store",
     "StoreRows",
     "check_inputs",

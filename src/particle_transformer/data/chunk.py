@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from particle_transformer import kinematics
 from particle_transformer.config import DATA
 from particle_transformer.data.cutflow import Cutflow
+from particle_transformer.data.event_weights import GENERATOR, EventWeights, generator_weight
+from particle_transformer.data.features import (
+    MOMENTUM_FIELDS,
+    Flaws,
+    event_feature,
+    object_features,
+)
 from particle_transformer.data.identity import content_identity, numbered_identity
 from particle_transformer.data.names import Branch, Names
 from particle_transformer.data.scope import Scope
+from particle_transformer.data.selection import Selection
+from particle_transformer.data.variations import Side
 from particle_transformer.errors import AnalysisFileError, InputFileError
 from particle_transformer.events import Events, Ragged
-from particle_transformer.expressions import conjuncts, parse
+from particle_transformer.expressions import parse
 from particle_transformer.expressions.nodes import Name
 
 if TYPE_CHECKING:
@@ -24,13 +32,33 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from particle_transformer.config import Analysis
+    from particle_transformer.config import Analysis, Varied
     from particle_transformer.data.files import InputFile
-    from particle_transformer.data.readers import Reader
+    from particle_transformer.data.readers import Column, Reader
 
-__all__ = ["Chunk", "ChunkReader"]
+__all__ = ["Chunk", "ChunkReader", "VariedColumns"]
 
-MOMENTUM_FIELDS = ("pt", "eta", "phi", "mass")
+
+@dataclass
+class VariedColumns:
+    """What one side of a variation changes of the events of a chunk; the rest is nominal.
+
+    Attributes
+    ----------
+    objects
+        Collections.
+    event
+        float32 (events,) by the index of the event feature.
+    weight
+        float64 (events,), not normalised; None: the nominal weight.
+    regions
+        bool (events,) by region.
+    """
+
+    objects: dict[str, Ragged] = field(default_factory=dict)
+    event: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    weight: NDArray[np.float64] | None = None
+    regions: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass
@@ -40,26 +68,30 @@ class Chunk:
     Attributes
     ----------
     events
-        Selected events; `Events.weight` is not normalised yet.
+        The events that are in a region, nominally or in a variation, with their nominal columns
+        (in no nominal region, all region flags are False); `Events.weight` is not normalised.
     entry
         int64 (events,): where each event stands in its file.
+    varied
+        What each side of a variation changes, by its name (``JES.up``).
     cutflow
-        Sums after each cut.
+        Sums after each cut, nominal.
     generator_sum
         Σ of the generator weights of all entries of the chunk.
     truncated
-        Objects of selected events beyond ``max``, by collection.
+        Objects of the events beyond ``max``, by collection, nominal.
     non_finite
         Selected events with NaN or ±inf in a feature, by feature, and events with such a weight;
-        they are not in `events`.
+        they are in no region.
     """
 
     events: Events
     entry: NDArray[np.int64]
+    varied: dict[str, VariedColumns]
     cutflow: Cutflow
     generator_sum: float
-    truncated: Counter[str] = field(default_factory=Counter)
-    non_finite: Counter[str] = field(default_factory=Counter)
+    truncated: Counter[str]
+    non_finite: Counter[str]
 
 
 class ChunkReader:
@@ -73,8 +105,6 @@ class ChunkReader:
         The analysis file.
     file
         Which process and era the file belongs to.
-    process, era
-        Their indices.
     unblind
         Whether data in blind regions may be read.
 
@@ -85,39 +115,29 @@ class ChunkReader:
     """
 
     def __init__(
-        self,
-        reader: Reader,
-        analysis: Analysis,
-        file: InputFile,
-        *,
-        process: int,
-        era: int,
-        unblind: bool,
+        self, reader: Reader, analysis: Analysis, file: InputFile, *, unblind: bool
     ) -> None:
         self._reader = reader
         self._analysis = analysis
         self._file = file
-        self._process = process
-        self._era = era
+        self._process = list(analysis.processes).index(file.process)
+        self._era = list(analysis.eras).index(file.era)
         self._is_data = analysis.class_of(file.process) == DATA
-        self._unblind = unblind
         self._names = Names(analysis, file.era, reader.names, file.path)
-        nominal = self._names.branches(_nominal_expressions(analysis, self._names))
-        weights = self._names.branches([(text, None) for text in self._weight_expressions()])
+        self._selection = Selection(
+            analysis, file.era, is_data=self._is_data, unblind=unblind, path=file.path
+        )
+        self._weights = EventWeights(analysis)
+        self._sides = [] if self._is_data or file.variation else self._varied_sides()
+        nominal = self._names.branches(self._nominal_expressions())
+        others = [] if self._is_data else self._weights.expressions
+        for side, weights in self._sides:
+            others += [*side.expressions, *weights.expressions]
         self._identity = self._identity_branches(analysis.source.identity)
-        momentum_fields = _momentum_expressions(analysis)
         self._jagged_momenta: list[tuple[Branch, str, str]] = []
-        try:
-            # A number per event of the same name (mass: of the dijet) is not the objects' own.
-            for text, collection in momentum_fields:
-                branch = self._names.check_field(text, collection)
-                if branch is not None:
-                    self._jagged_momenta.append((branch, text, collection))
-            momenta = self._names.branches(momentum_fields)
-        except InputFileError as error:
-            raise _needed_for_momenta(error) from error
+        momenta = self._momentum_branches()
         self._hashed = sorted({name for names in nominal.values() for name in names})
-        groups = (nominal, momenta, weights)
+        groups = (nominal, momenta, self._names.branches(others))
         self._branches = {
             key: tuple(dict.fromkeys(name for group in groups for name in group.get(key, ())))
             for key in {key: None for group in groups for key in group}
@@ -125,11 +145,39 @@ class ChunkReader:
         every = (name for names in self._branches.values() for name in names)
         self._needed = tuple(dict.fromkeys([*every, *self._identity]))
 
-    def _weight_expressions(self) -> Sequence[str]:
-        if self._is_data:
-            return ()
-        ready = self._analysis.event.weight
-        return (ready,) if ready is not None else tuple(self._analysis.weights.values())
+    def _varied_sides(self) -> list[tuple[Side, EventWeights]]:
+        def weights(varied: Varied) -> EventWeights:
+            return EventWeights(self._analysis, varied.weights, varied.name)
+
+        return [
+            (Side(self._analysis, varied, self._names), weights(varied))
+            for varied in self._analysis.varied
+            if not varied.files
+        ]
+
+    def _nominal_expressions(self) -> list[tuple[str, str | None]]:
+        """Every expression that shapes the nominal event: objects, features, selections."""
+        analysis = self._analysis
+        expressions: list[tuple[str, str | None]] = []
+        for name, settings in analysis.objects.items():
+            expressions.extend((text, name) for text in settings.features)
+            expressions.extend((text, owner) for text, owner, _ in self._names.shaping(name))
+        expressions.extend((text, None) for text in analysis.event.features)
+        return [*expressions, *self._selection.expressions]
+
+    def _momentum_branches(self) -> dict[str | None, tuple[str, ...]]:
+        if not self._analysis.model.pair_bias:
+            return {}
+        fields = [(text, name) for name in self._analysis.objects for text in MOMENTUM_FIELDS]
+        try:
+            # A number per event of the same name (mass: of the dijet) is not the objects' own.
+            for text, collection in fields:
+                branch = self._names.check_field(text, collection)
+                if branch is not None:
+                    self._jagged_momenta.append((branch, text, collection))
+            return self._names.branches(fields)
+        except InputFileError as error:
+            raise _needed_for_momenta(error) from error
 
     def _identity_branches(self, names: Sequence[str]) -> tuple[str, ...]:
         branches = []
@@ -147,7 +195,7 @@ class ChunkReader:
     @property
     def generator_is_branch(self) -> bool:
         """Whether the generator weight is a branch as the file has it, not computed from some."""
-        tree = parse(self._analysis.weights["generator"]).tree
+        tree = parse(str(self._analysis.weights[GENERATOR])).tree
         return isinstance(tree, Name) and isinstance(self._names.resolve(tree.name, None), Branch)
 
     def read(self, start: int, stop: int) -> Chunk:
@@ -157,7 +205,66 @@ class ChunkReader:
             return self._chunk(start, stop)
 
     def _chunk(self, start: int, stop: int) -> Chunk:
+        size = stop - start
         columns = self._reader.read(self._needed, start, stop)
+        self._check_momenta(columns)
+        scope = Scope(self._names, columns, self._branches, start, size)
+        weight, generator = np.ones(size), np.ones(size)
+        if not self._is_data:
+            weight = self._weights.product(scope, size)
+            generator = generator_weight(self._analysis, scope, size)
+        unweighted = ~(np.isfinite(weight) & np.isfinite(generator))
+        weight, generator = np.where(unweighted, 0, weight), np.where(unweighted, 0, generator)
+        cutflow = Cutflow()
+        cutflow.add("read", np.ones(size, dtype=np.bool_), weight)
+        certified = self._selection.certified(columns, self._identity)
+        regions = self._selection.regions(scope, certified, weight, cutflow)
+        scopes = [side.scope(scope) for side, _ in self._sides]
+        varied_regions = [
+            self._selection.regions(varied, certified, weight)
+            if side.touches(self._selection.expressions)
+            else regions
+            for (side, _), varied in zip(self._sides, scopes, strict=True)
+        ]
+        anywhere = [flags for found in (regions, *varied_regions) for flags in found.values()]
+        kept = np.flatnonzero(np.logical_or.reduce(anywhere))
+        nominal, flaws, truncated = self._nominal(scope, kept, regions, weight, columns)
+        flaws.add("weight", unweighted[kept])
+        varied = {}
+        non_finite: Counter[str] = Counter()
+        for (side, weights), side_scope, side_regions, name in zip(
+            self._sides, scopes, varied_regions, self._side_names, strict=True
+        ):
+            side_flaws = Flaws(dict(flaws.columns))
+            changed = self._varied(side, weights, side_scope, kept, side_regions, side_flaws)
+            varied[name] = changed
+            # What is not finite nominally is counted there.
+            _close(changed.regions, side_flaws, non_finite, f" ({name})", known=flaws)
+        own = {name: flags.copy() for name, flags in nominal.regions.items()}
+        _close(own, flaws, non_finite)
+        if unweighted.any():
+            non_finite["weight"] = int(unweighted.sum())
+        chunk = Chunk(
+            replace(nominal, regions=own),
+            start + kept,
+            {name: _differing(changed, nominal, own) for name, changed in varied.items()},
+            cutflow,
+            float(generator.sum()),
+            truncated,
+            non_finite,
+        )
+        chunk = _occupied(chunk, [own, *(changed.regions for changed in varied.values())])
+        inside = np.logical_or.reduce(list(chunk.events.regions.values()))
+        cutflow.add("kept", inside, chunk.events.weight)
+        return chunk
+
+    @property
+    def _side_names(self) -> list[str]:
+        return [varied.name for varied in self._analysis.varied if not varied.files][
+            : len(self._sides)
+        ]
+
+    def _check_momenta(self, columns: dict[str, Column]) -> None:
         for branch, text, collection in self._jagged_momenta:
             if columns[branch.name].offsets is None:
                 message = (
@@ -166,30 +273,32 @@ class ChunkReader:
                     f"objects.{collection}.fields"
                 )
                 raise _needed_for_momenta(InputFileError(message))
-        scope = Scope(self._names, columns, self._branches, start, stop - start)
-        weight, generator = self._weights(scope, stop - start)
-        unweighted = ~(np.isfinite(weight) & np.isfinite(generator))
-        weight, generator = np.where(unweighted, 0, weight), np.where(unweighted, 0, generator)
-        cutflow = Cutflow()
-        cutflow.add("read", np.ones(stop - start, dtype=np.bool_), weight)
-        regions = self._regions(scope, cutflow, weight)
-        kept = np.flatnonzero(np.logical_or.reduce(list(regions.values())))
+
+    def _nominal(
+        self,
+        scope: Scope,
+        kept: NDArray[np.int64],
+        regions: dict[str, NDArray[np.bool_]],
+        weight: NDArray[np.float64],
+        columns: dict[str, Column],
+    ) -> tuple[Events, Flaws, Counter[str]]:
+        """The kept events, what of them is not finite, and what ``max`` has cut."""
+        flaws = Flaws()
+        truncated: Counter[str] = Counter()
+        objects = {}
+        for name in self._analysis.objects:
+            objects[name], cut = object_features(self._analysis, scope, name, kept, flaws)
+            if cut:
+                truncated[name] += cut
+        features = range(len(self._analysis.event.features))
+        event = np.empty((len(kept), len(features)), dtype=np.float32)
+        for column in features:
+            event[:, column] = event_feature(self._analysis, scope, column, kept, flaws)
         if self._identity:
             identity = numbered_identity(columns, self._identity, self._file.path)
         else:
-            identity = content_identity(
-                {name: columns[name] for name in self._hashed}, stop - start
-            )
-        truncated: Counter[str] = Counter()
-        non_finite: Counter[str] = Counter()
-        if unweighted.any():
-            non_finite["weight"] += int(unweighted.sum())
-        spoilt = unweighted[kept]
-        objects = {
-            name: self._collection(scope, name, kept, truncated, non_finite, spoilt)
-            for name in self._analysis.objects
-        }
-        event = self._event_features(scope, kept, non_finite, spoilt)
+            hashed = {name: columns[name] for name in self._hashed}
+            identity = content_identity(hashed, len(weight))
         events = Events(
             objects,
             event,
@@ -199,149 +308,117 @@ class ChunkReader:
             np.full(len(kept), self._era, dtype=np.int16),
             {name: flags[kept] for name, flags in regions.items()},
         )
-        entry = start + kept
-        if spoilt.any():
-            sound = np.flatnonzero(~spoilt)
-            events, entry = events.take(sound), entry[sound]
-        cutflow.add("kept", np.ones(len(events), dtype=np.bool_), events.weight)
-        return Chunk(events, entry, cutflow, float(generator.sum()), truncated, non_finite)
+        return events, flaws, truncated
 
-    def _weights(
-        self, scope: Scope, events: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Product of all weights, and the generator weight alone: float64 (events,) each."""
-        weight = np.ones(events)
-        generator = np.ones(events)
-        if self._is_data:
-            return weight, generator
-        if self._analysis.event.weight is not None:
-            ready = scope.event(self._analysis.event.weight, "event.weight")
-            return ready.astype(np.float64), generator
-        for name, text in self._analysis.weights.items():
-            factor = scope.event(text, f"weights.{name}").astype(np.float64)
-            weight = weight * factor
-            if name == "generator":
-                generator = factor
-        return weight, generator
-
-    def _regions(
-        self, scope: Scope, cutflow: Cutflow, weight: NDArray[np.float64]
-    ) -> dict[str, NDArray[np.bool_]]:
-        blind = [
-            name
-            for name, region in self._analysis.regions.items()
-            if region.blind and self._is_data and not self._unblind
-        ]
-        # A blinded event is in no region and no row of the cutflow: its count is the secret.
-        visible = np.ones(len(weight), dtype=np.bool_)
-        for name in blind:
-            select = self._analysis.regions[name].select
-            visible &= ~scope.passing(select, f"regions.{name}.select")
-        regions: dict[str, NDArray[np.bool_]] = {}
-        for name, region in self._analysis.regions.items():
-            if name in blind:
-                regions[name] = np.zeros(len(weight), dtype=np.bool_)
-                continue
-            passing = visible
-            for cut in dict.fromkeys(conjuncts(region.select)):
-                passing = passing & scope.passing(cut, f"regions.{name}.select")
-                cutflow.add(f"{name}: {'all' if cut == 'True' else cut}", passing, weight)
-            regions[name] = passing
-        return regions
-
-    def _collection(
+    def _varied(
         self,
-        scope: Scope,
-        name: str,
-        kept: NDArray[np.int64],
-        truncated: Counter[str],
-        non_finite: Counter[str],
-        spoilt: NDArray[np.bool_],
-    ) -> Ragged:
-        settings = self._analysis.objects[name]
-        offsets = scope.offsets(name)
-        starts, counts = offsets[kept], np.diff(offsets)[kept]
-        capped = counts if settings.max is None else np.minimum(counts, settings.max)
-        if cut := int((counts - capped).sum()):
-            truncated[name] += cut
-        kept_offsets = np.concatenate([[0], np.cumsum(capped)]).astype(np.int64)
-        rows = np.arange(kept_offsets[-1]) + np.repeat(starts - kept_offsets[:-1], capped)
-        values = np.empty((len(rows), len(settings.features)), dtype=np.float32)
-        owner = np.repeat(np.arange(len(kept)), capped)
-        for column, feature in enumerate(settings.features):
-            key = f"objects.{name}.features.{column}"
-            values[:, column] = scope.objects(feature, name, key)[rows]
-            bad = ~np.isfinite(values[:, column])
-            if bad.any():
-                spoilt_events = np.unique(owner[bad])
-                non_finite[f"{name}: {feature}"] += len(spoilt_events)
-                spoilt[spoilt_events] = True
-        momenta = None
-        if self._analysis.model.pair_bias:
-            polar = [
-                scope.objects(field_name, name, "model.pair_bias")[rows].astype(np.float64)
-                for field_name in MOMENTUM_FIELDS
-            ]
-            momenta = _cartesian(*polar)
-            incomplete = ~np.isfinite(momenta.sum(axis=1))
-            if incomplete.any():
-                spoilt_events = np.unique(owner[incomplete])
-                non_finite[f"{name}: momentum"] += len(spoilt_events)
-                spoilt[spoilt_events] = True
-        return Ragged(values, kept_offsets, momenta)
-
-    def _event_features(
-        self,
+        side: Side,
+        weights: EventWeights,
         scope: Scope,
         kept: NDArray[np.int64],
-        non_finite: Counter[str],
-        spoilt: NDArray[np.bool_],
-    ) -> NDArray[np.float32]:
-        features = self._analysis.event.features
-        values = np.empty((len(kept), len(features)), dtype=np.float32)
-        for column, feature in enumerate(features):
-            values[:, column] = scope.event(feature, f"event.features.{column}")[kept]
-            bad = ~np.isfinite(values[:, column])
-            if bad.any():
-                non_finite[f"event: {feature}"] += int(bad.sum())
-                spoilt |= bad
-        return values
+        regions: dict[str, NDArray[np.bool_]],
+        flaws: Flaws,
+    ) -> VariedColumns:
+        """What the side changes; `flaws` becomes the side's own."""
+        analysis = self._analysis
+        changed = VariedColumns(regions={name: flags[kept] for name, flags in regions.items()})
+
+        def forget(*labels: str) -> None:
+            for label in labels:
+                flaws.columns.pop(label, None)
+
+        for name, settings in analysis.objects.items():
+            texts = [(text, name) for text in settings.features]
+            if analysis.model.pair_bias:
+                texts += [(text, name) for text in MOMENTUM_FIELDS]
+            if name not in side.unchanged or side.touches(texts):
+                forget(*(f"{name}: {text}" for text in (*settings.features, "momentum")))
+                changed.objects[name], _ = object_features(analysis, scope, name, kept, flaws)
+        for column, feature in enumerate(analysis.event.features):
+            if side.touches([(feature, None)]):
+                forget(f"event: {feature}")
+                changed.event[column] = event_feature(analysis, scope, column, kept, flaws)
+        forget("weight")
+        weight = weights.product(scope, len(regions[next(iter(regions))]))[kept]
+        flaws.add("weight", ~np.isfinite(weight))
+        changed.weight = np.where(np.isfinite(weight), weight, 0)
+        return changed
 
 
-def _nominal_expressions(analysis: Analysis, names: Names) -> list[tuple[str, str | None]]:
-    """Every expression that shapes the nominal event: objects, features, selections."""
-    expressions: list[tuple[str, str | None]] = []
-    for name, settings in analysis.objects.items():
-        expressions.extend((text, name) for text in settings.features)
-        expressions.extend((text, collection) for text, collection, _ in names.shaping(name))
-    expressions.extend((text, None) for text in analysis.event.features)
-    expressions.extend((region.select, None) for region in analysis.regions.values())
-    return expressions
+def _close(
+    regions: dict[str, NDArray[np.bool_]],
+    flaws: Flaws,
+    non_finite: Counter[str],
+    where: str = "",
+    known: Flaws | None = None,
+) -> None:
+    """Take events with flaws out of all regions, and count those in one by what is not finite."""
+    inside = np.logical_or.reduce(list(regions.values()))
+    for label, bad in flaws.columns.items():
+        if known is not None:
+            already = known.columns.get(label)
+            bad = bad if already is None else bad & ~already  # noqa: PLW2901 (the new ones)
+        count = int(np.count_nonzero(bad & inside))
+        if count:
+            non_finite[f"{label}{where}"] += count
+    spoilt = flaws.any(len(inside))
+    for flags in regions.values():
+        flags[spoilt] = False
+
+
+def _differing(
+    changed: VariedColumns, nominal: Events, regions: dict[str, NDArray[np.bool_]]
+) -> VariedColumns:
+    """The columns that are not the nominal ones, bit for bit."""
+    weight = changed.weight
+    return VariedColumns(
+        {
+            name: ragged
+            for name, ragged in changed.objects.items()
+            if not _same(ragged, nominal.objects[name])
+        },
+        {
+            column: values
+            for column, values in changed.event.items()
+            if not np.array_equal(values, nominal.event[:, column], equal_nan=True)
+        },
+        None if weight is None or np.array_equal(weight, nominal.weight) else weight,
+        {
+            name: flags
+            for name, flags in changed.regions.items()
+            if not np.array_equal(flags, regions[name])
+        },
+    )
+
+
+def _same(one: Ragged, other: Ragged) -> bool:
+    pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [
+        (one.offsets, other.offsets),
+        (one.values, other.values),
+    ]
+    if one.momenta is not None and other.momenta is not None:
+        pairs.append((one.momenta, other.momenta))
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+def _occupied(chunk: Chunk, regions: Sequence[dict[str, NDArray[np.bool_]]]) -> Chunk:
+    """The events that are in some region."""
+    inside = np.logical_or.reduce([flags for found in regions for flags in found.values()])
+    if inside.all():
+        return chunk
+    rows = np.flatnonzero(inside)
+    varied = {
+        name: VariedColumns(
+            {key: ragged.take(rows) for key, ragged in changed.objects.items()},
+            {key: values[rows] for key, values in changed.event.items()},
+            None if changed.weight is None else changed.weight[rows],
+            {key: flags[rows] for key, flags in changed.regions.items()},
+        )
+        for name, changed in chunk.varied.items()
+    }
+    return replace(chunk, events=chunk.events.take(rows), entry=chunk.entry[rows], varied=varied)
 
 
 def _needed_for_momenta(error: InputFileError) -> InputFileError:
     """The user may never have written that name: say who asks for it."""
     return InputFileError(f"{error}; model.pair_bias needs {', '.join(MOMENTUM_FIELDS)}")
-
-
-def _momentum_expressions(analysis: Analysis) -> list[tuple[str, str]]:
-    if not analysis.model.pair_bias:
-        return []
-    return [(text, name) for name in analysis.objects for text in MOMENTUM_FIELDS]
-
-
-def _cartesian(
-    pt: NDArray[np.float64],
-    eta: NDArray[np.float64],
-    phi: NDArray[np.float64],
-    mass: NDArray[np.float64],
-) -> NDArray[np.float32]:
-    return np.stack(
-        [
-            kinematics.px(pt, phi),
-            kinematics.py(pt, phi),
-            kinematics.pz(pt, eta),
-            kinematics.energy(pt, eta, mass),
-        ],
-        axis=1,
-    ).astype(np.float32)

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fsspec
+
+from particle_transformer.data.readers.remote import is_url
 from particle_transformer.errors import InputFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from particle_transformer.config import Analysis
 
-__all__ = ["InputFile", "find_files"]
+__all__ = ["InputFile", "check_unchanged", "find_files"]
 
 
 @dataclass(frozen=True)
@@ -27,57 +32,121 @@ class InputFile:
         Names of the analysis file.
     tree
         The tree to read.
-    size, modified
-        Bytes, and modification time in ns; both 0 for a URL.
+    variation
+        The side of a variation (``hdamp.up``) whose files replace those of the process; empty for
+        the nominal ones.
+    size, version
+        Bytes, and what changes when the file does: its modification time in ns, or for a URL what
+        its server says (an entity tag or a time). 0 and empty where the server says nothing.
     """
 
     path: str
     process: str
     era: str
     tree: str
+    variation: str
     size: int
-    modified: int
+    version: str
 
 
 def find_files(analysis: Analysis) -> list[InputFile]:
     """Resolve the patterns of every process and era, each sorted by path.
 
+    The files that replace a process in a variation come after its nominal ones.
+
     Raises
     ------
     InputFileError
-        If a pattern matches no file, or two processes (or eras) match the same tree of a file.
+        If a pattern matches no file, or two processes (or eras, or variations) match the same tree
+        of a file.
     """
     found: list[InputFile] = []
     owners: dict[tuple[str, str], InputFile] = {}
-    for name, process in analysis.processes.items():
+    for name, era, variation, patterns, key in _patterns(analysis):
+        process = analysis.processes[name]
         tree = process.tree or analysis.source.tree
-        for era, patterns in process.files.items():
-            paths: set[str] = set()
-            for pattern in patterns:
-                paths.update(_match(pattern, f"processes.{name}.files"))
-            for path in sorted(paths):
-                stat = None if "://" in path else Path(path).stat()
-                file = InputFile(
-                    path,
-                    name,
-                    era,
-                    tree,
-                    0 if stat is None else stat.st_size,
-                    0 if stat is None else stat.st_mtime_ns,
+        paths: set[str] = set()
+        for pattern in patterns:
+            paths.update(_match(pattern, key))
+        for path in sorted(paths - _excluded(analysis, name)):
+            file = InputFile(path, name, era, tree, variation, *_state(path))
+            owner = owners.setdefault((path, tree), file)
+            if owner is not file:
+                message = (
+                    f"{path}: matched by {_place(owner)} and {_place(file)}; every file belongs "
+                    f"to one process and era"
                 )
-                owner = owners.setdefault((path, tree), file)
-                if owner is not file:
-                    message = (
-                        f"{path}: matched by processes.{owner.process} (era {owner.era}) and "
-                        f"processes.{name} (era {era}); every file belongs to one process and era"
-                    )
-                    raise InputFileError(message)
-                found.append(file)
+                raise InputFileError(message)
+            found.append(file)
+        if not paths - _excluded(analysis, name):
+            message = f"{key}: every file of era {era} is excluded; take the process out instead"
+            raise InputFileError(message)
     return found
 
 
+def check_unchanged(file: InputFile) -> None:
+    """Check that the file is still the one that was found.
+
+    Raises
+    ------
+    InputFileError
+        If it is gone, or has another size or version.
+    """
+    try:
+        state = _state(file.path)
+    except OSError as error:
+        message = f"{file.path}: gone while it was read ({error.strerror or error}); prepare again"
+        raise InputFileError(message) from error
+    if state != (file.size, file.version):
+        message = (
+            f"{file.path}: replaced while it was read (it had {file.size} bytes, now {state[0]}, "
+            f"or was written anew); prepare again"
+        )
+        raise InputFileError(message)
+
+
+def _patterns(
+    analysis: Analysis,
+) -> Iterator[tuple[str, str, str, Sequence[str], str]]:
+    """Process, era, variation, patterns, and their place in the analysis file."""
+    for name, process in analysis.processes.items():
+        for era, patterns in process.files.items():
+            yield name, era, "", patterns, f"processes.{name}.files"
+        for varied in analysis.varied:
+            for era, patterns in varied.files.get(name, {}).items():
+                key = f"variations.{varied.name}.processes.{name}.files"
+                yield name, era, varied.name, patterns, key
+
+
+def _excluded(analysis: Analysis, process: str) -> set[str]:
+    excluded: set[str] = set()
+    for pattern in analysis.processes[process].exclude:
+        excluded.update(_match(pattern, f"processes.{process}.exclude"))
+    return excluded
+
+
+def _place(file: InputFile) -> str:
+    variation = f", variation {file.variation}" if file.variation else ""
+    return f"processes.{file.process} (era {file.era}{variation})"
+
+
+def _state(path: str) -> tuple[int, str]:
+    if not is_url(path):
+        stat = Path(path).stat()
+        return stat.st_size, str(stat.st_mtime_ns)
+    try:
+        filesystem, inside = fsspec.core.url_to_fs(path)
+        info = filesystem.info(inside)
+    except Exception as error:  # each protocol raises its own
+        message = f"{path}: cannot be reached ({' '.join(str(error).split())[:160]})"
+        raise InputFileError(message) from error
+    known = ("ETag", "etag", "LastModified", "Last-Modified", "mtime", "created")
+    version = next((str(info[name]) for name in known if info.get(name)), "")
+    return int(info.get("size") or 0), version
+
+
 def _match(pattern: str, key: str) -> list[str]:
-    if "://" in pattern:
+    if is_url(pattern):
         return [pattern]
     absolute = Path(pattern)
     if absolute.is_file():  # a name with brackets is a file before it is a pattern

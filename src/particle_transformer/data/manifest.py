@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from particle_transformer.errors import InputFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FORMAT_VERSION", "CutflowRow", "InputRecord", "Manifest", "read_manifest"]
+__all__ = [
+    "FORMAT_VERSION",
+    "CutflowRow",
+    "FailedChunk",
+    "InputRecord",
+    "Manifest",
+    "ShardEntry",
+    "read_manifest",
+]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NAME = "manifest.json"
 
 
@@ -25,12 +33,50 @@ class InputRecord:
     process: str
     era: str
     tree: str
+    variation: str
     size: int
-    modified: int
+    version: str
     entries: int
     kept: int
     generated: float
     sum_of_weights: float
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard: a range of entries of an input file.
+
+    Attributes
+    ----------
+    name
+        Of the file in the folder of shards.
+    input
+        Index into the manifest's inputs.
+    start, stop
+        The entries start <= i < stop were read.
+    rows, events
+        Events in the shard, and those of them in a nominal region.
+    sha256
+        Of the file, hexadecimal.
+    """
+
+    name: str
+    input: int
+    start: int
+    stop: int
+    rows: int
+    events: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FailedChunk:
+    """A range of entries that could not be read."""
+
+    path: str
+    start: int
+    stop: int
+    error: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +99,8 @@ class Manifest:
     ----------
     fingerprint
         SHA-256 over everything that decides the store's content.
+    complete
+        Whether every chunk could be read; the store is not used where not.
     analysis
         The resolved analysis file (YAML).
     processes, classes, eras, regions
@@ -61,12 +109,18 @@ class Manifest:
         Feature expressions by collection, in column order.
     event
         Event feature expressions, in column order.
+    variations
+        Sides of variations (``JES.up``), in the order of the analysis file.
     normalisation
         Factor from the stored ``event_weight`` to the physics weight, by process and era.
+    varied_normalisation
+        The same of the files that replace a process, by variation.
     luminosity
         fb⁻¹ by era; None where the weights came ready.
     shards
-        Arrow files, in order, with their number of events.
+        In the order of inputs and entries.
+    failed
+        The chunks that are missing.
     truncated, non_finite
         Objects cut by ``max`` by process and collection; dropped events by process and feature.
     """
@@ -80,14 +134,17 @@ class Manifest:
     regions: list[str]
     objects: dict[str, list[str]]
     event: list[str]
+    variations: list[str]
     normalisation: dict[str, dict[str, float]]
+    varied_normalisation: dict[str, dict[str, dict[str, float]]]
     luminosity: dict[str, float | None]
     inputs: list[InputRecord]
     cutflow: list[CutflowRow]
     truncated: dict[str, dict[str, int]]
     non_finite: dict[str, dict[str, int]]
-    shards: list[dict[str, Any]]
+    shards: list[ShardEntry]
     versions: dict[str, str]
+    failed: list[FailedChunk] = field(default_factory=list)
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
@@ -96,8 +153,8 @@ class Manifest:
 
     @property
     def events(self) -> int:
-        """Events in the store."""
-        return sum(int(shard["events"]) for shard in self.shards)
+        """Nominal events in the store."""
+        return sum(shard.events for shard in self.shards if not self.inputs[shard.input].variation)
 
 
 def read_manifest(store: Path) -> Manifest:
@@ -124,6 +181,8 @@ def read_manifest(store: Path) -> Manifest:
     try:
         content["inputs"] = [InputRecord(**record) for record in content["inputs"]]
         content["cutflow"] = [CutflowRow(**row) for row in content["cutflow"]]
+        content["shards"] = [ShardEntry(**entry) for entry in content["shards"]]
+        content["failed"] = [FailedChunk(**chunk) for chunk in content["failed"]]
         return Manifest(**content)
     except (KeyError, TypeError) as error:
         message = f"{path}: a key is missing or unknown ({error}); prepare the store anew"

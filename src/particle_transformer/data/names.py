@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
 
-__all__ = ["Branch", "Definition", "Field", "Meaning", "Names", "Whole"]
+__all__ = ["Branch", "Definition", "Field", "Meaning", "Names", "Reach", "Whole"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,23 @@ class Whole:
 
 
 Meaning = Branch | Definition | Field | Whole
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What some expressions depend on.
+
+    Attributes
+    ----------
+    branches
+        Branches by the collection in whose expressions they stand (None: of the event).
+    quantities
+        Fields of collections, those that are plain branches too, and quantities of
+        ``event.define``.
+    """
+
+    branches: dict[str | None, tuple[str, ...]]
+    quantities: frozenset[Field | Definition]
 
 
 class Names:
@@ -137,19 +154,19 @@ class Names:
     def branches(
         self, expressions: Iterable[tuple[str, str | None]]
     ) -> dict[str | None, tuple[str, ...]]:
-        """Every branch that the expressions need, directly or through definitions.
+        """Every branch that the expressions need; see `reach`."""
+        return self.reach(expressions).branches
+
+    def reach(self, expressions: Iterable[tuple[str, str | None]]) -> Reach:
+        """Everything that the expressions depend on, directly or through definitions.
 
         Parameters
         ----------
         expressions
             Pairs of an expression's text and its collection (None: of the event).
-
-        Returns
-        -------
-        dict
-            Branches by the collection in whose expressions they stand (None: of the event).
         """
         found: dict[str | None, dict[str, None]] = {}
+        quantities: set[Field | Definition] = set()
         seen: set[tuple[str, str | None, str | None]] = set()
         pending: list[tuple[str, str | None, str | None]] = [
             (text, collection, None) for text, collection in expressions
@@ -164,10 +181,14 @@ class Names:
                 match self.resolve(name, collection, defining=defining):
                     case Branch(branch):
                         found.setdefault(collection, {})[branch] = None
+                        if collection is not None and name != defining:
+                            quantities.add(Field(collection, name))
                     case Definition(definition):
+                        quantities.add(Definition(definition))
                         text_of = self.analysis.event.define[definition]
                         pending.append((text_of, None, definition))
                     case Field(owner, field):
+                        quantities.add(Field(owner, field))
                         definition_of_field = self.analysis.objects[owner].fields.get(field)
                         if definition_of_field is None:
                             pending.append((field, owner, None))
@@ -176,7 +197,7 @@ class Names:
                         pending.extend(self.shaping(owner))
                     case Whole(owner):
                         pending.extend(self.shaping(owner))
-        return {key: tuple(names) for key, names in found.items()}
+        return Reach({key: tuple(names) for key, names in found.items()}, frozenset(quantities))
 
     def shaping(self, collection: str) -> list[tuple[str, str | None, str | None]]:
         """Expressions that decide which objects of a collection there are, and their order."""

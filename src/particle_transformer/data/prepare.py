@@ -4,44 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import asdict
-from importlib.metadata import version
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import pyarrow as pa
 
 from particle_transformer._version import __version__
-from particle_transformer.config import DATA, analysis_fingerprint, dump_analysis
-from particle_transformer.data.chunk import Chunk, ChunkReader
-from particle_transformer.data.cutflow import Cutflow
-from particle_transformer.data.files import InputFile, find_files
-from particle_transformer.data.manifest import (
-    FORMAT_VERSION,
-    NAME,
-    CutflowRow,
-    InputRecord,
-    Manifest,
+from particle_transformer.config import DATA, analysis_fingerprint
+from particle_transformer.data.chunk import ChunkReader
+from particle_transformer.data.duplicates import find_duplicate
+from particle_transformer.data.files import InputFile, check_unchanged, find_files
+from particle_transformer.data.folder import StoreFolder, check_place, locked
+from particle_transformer.data.manifest import FORMAT_VERSION, FailedChunk
+from particle_transformer.data.partial import check_name
+from particle_transformer.data.scan import ScannedFile, Scanner, open_input
+from particle_transformer.data.shard import shard_bytes
+from particle_transformer.data.store import SHARDS, Store
+from particle_transformer.data.summary import ReadChunk, make_manifest
+from particle_transformer.data.tasks import CHUNK_ENTRIES, ChunkTask, Runner, in_order
+from particle_transformer.errors import (
+    AOTError,
+    InputFileError,
+    OutputError,
+    SampleError,
 )
-from particle_transformer.data.normalisation import generated_sum, normalisation
-from particle_transformer.data.partial import check_name, partial_beside
-from particle_transformer.data.readers import open_reader
-from particle_transformer.data.store import SHARDS, Store, write_shard
-from particle_transformer.errors import InputFileError, OutputError, SampleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from particle_transformer.config import Analysis
+    from particle_transformer.data.readers import Reader
 
-__all__ = ["CHUNK_ENTRIES", "check_inputs", "prepare"]
-
-CHUNK_ENTRIES = 100_000
-"""Entries read at once: large enough for numpy's speed, small enough for memory."""
+__all__ = ["check_inputs", "prepare"]
 
 CHECKED_ENTRIES = 100
 """Entries of each file that `check_inputs` evaluates."""
+
+CHUNK_SECTIONS = ("source", "objects", "event", "weights", "regions", "variations")
+"""The sections that decide the content of a shard, beside the era's own settings."""
 
 
 def prepare(
@@ -49,12 +54,15 @@ def prepare(
     out: Path,
     *,
     unblind: bool = False,
+    runner: Runner = in_order,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Path:
     """Prepare the events of an analysis for training and evaluation.
 
-    The store is assembled beside `out` and moved there when it is complete. Where `out` already
-    holds the store that would be made, nothing is done; an older store is replaced.
+    Where `out` already holds the store that would be made, nothing is done. Else only the chunks
+    whose input, selection or software has changed are read; the older store stays as it is until
+    the new one is whole. The chunks finished by a preparation that was interrupted or killed are
+    taken up by the next.
 
     Parameters
     ----------
@@ -64,6 +72,8 @@ def prepare(
         Folder of the store.
     unblind
         Read data in blind regions, too.
+    runner
+        Does the work: `in_order` in this process, or a cluster. It changes no byte of the store.
     progress
         Called with (what is being read, bytes of the input files read, bytes in all).
 
@@ -75,24 +85,40 @@ def prepare(
     Raises
     ------
     InputFileError
-        If a file is missing, damaged, or lacks what the analysis file names.
+        If a file is missing, damaged, or lacks what the analysis file names; if single chunks
+        cannot be read, the others are kept and the store is marked incomplete.
     SampleError
-        If a process has no event left, a class has no positive total weight, or a feature is NaN
-        or infinite (with ``source.non_finite: error``).
+        If a process has no event left, a class has no positive total weight, a feature is NaN or
+        infinite (with ``source.non_finite: error``), or an event is there twice.
     OutputError
-        If `out` cannot be written, or is something other than a store.
+        If `out` cannot be written, is something other than a store, or another program is
+        writing it.
     """
     check_name(out)
+    check_place(out)
     files = find_files(analysis)
-    fingerprint = _fingerprint(analysis, files, unblind=unblind)
+    side_files = _side_files(analysis)
+    fingerprint = _fingerprint(analysis, files, side_files, unblind=unblind)
     if _is_up_to_date(out, fingerprint):
         return out
-    with partial_beside(out) as partial:
-        new = partial / "new"
-        (new / SHARDS).mkdir(parents=True)
-        manifest = _Preparation(analysis, files, new, unblind, progress).run(fingerprint)
-        (new / NAME).write_text(manifest.to_json())
-        _replace(new, out, fingerprint)
+    with locked(out) as folder:
+        try:
+            scanned = _scan(analysis, files, runner, unblind=unblind)
+            tasks = _tasks(analysis, scanned, side_files, unblind=unblind)
+            chunks, failed = _read(analysis, tasks, folder, runner, unblind, progress)
+            _check_duplicates(analysis, chunks, out)
+            manifest = make_manifest(
+                analysis, scanned, chunks, failed, fingerprint=fingerprint, unblind=unblind
+            )
+        except AOTError as error:
+            # The user has something to mend; what was read before that is of no use. A full disk
+            # may be mended without any change, and so may what the system reports as an OSError.
+            if not isinstance(error, OutputError):
+                folder.discard()
+            raise
+        folder.commit(manifest.to_json(), None if failed else [task.key for task in tasks])
+    if failed:
+        raise _incomplete(out, failed, len(tasks))
     return out
 
 
@@ -113,241 +139,243 @@ def check_inputs(analysis: Analysis) -> list[tuple[InputFile, int]]:
     AOTError
         If an expression cannot be evaluated.
     """
-    found = []
-    for file in find_files(analysis):
-        with open_reader(file.path, file_format=analysis.source.format, tree=file.tree) as reader:
-            chunks = ChunkReader(reader, analysis, file, process=0, era=0, unblind=False)
-            chunks.read(0, min(reader.entries, CHECKED_ENTRIES))
-            found.append((file, reader.entries))
+    _side_files(analysis)
+    found = _scan(analysis, find_files(analysis), in_order, unblind=False)
+    return [(scanned.file, scanned.entries) for scanned in found]
+
+
+class ChunkMaker:
+    """Makes the content of a chunk's shard, here or on another machine: a function that pickles.
+
+    Chunks of one file that follow one another are read from one open file.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    unblind
+        Whether data in blind regions may be read.
+    """
+
+    def __init__(self, analysis: Analysis, *, unblind: bool) -> None:
+        self._analysis = analysis
+        self._unblind = unblind
+        self._open: tuple[InputFile, Reader, ChunkReader] | None = None
+
+    def __call__(self, task: ChunkTask) -> bytes:
+        """The shard of one chunk.
+
+        Raises
+        ------
+        InputFileError
+            If the file cannot be read, or is no longer the one that was found.
+        """
+        file = task.file
+        try:
+            if self._open is None or self._open[0] != file:
+                self.close()
+                check_unchanged(file)
+                reader = open_input(self._analysis, file)
+                chunks = ChunkReader(reader, self._analysis, file, unblind=self._unblind)
+                self._open = (file, reader, chunks)
+            content = shard_bytes(self._open[2].read(task.start, task.stop), file)
+            check_unchanged(file)
+        except BaseException:
+            self.close()
+            raise
+        if task.stop == task.entries:
+            self.close()
+        return content
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._open is not None:
+            self._open[1].__exit__()
+            self._open = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_open": None}
+
+
+def _side_files(analysis: Analysis) -> dict[str, str]:
+    """SHA-256 of the luminosity masks and correction files."""
+    found = {}
+    for path in analysis.files_read:
+        try:
+            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        except OSError as error:
+            message = f"{path}: cannot be read ({error.strerror or error}); expected a file"
+            raise InputFileError(message) from error
     return found
 
 
-def _fingerprint(analysis: Analysis, files: list[InputFile], *, unblind: bool) -> str:
-    content = {
-        "analysis": analysis_fingerprint(analysis),
-        "momenta": analysis.model.pair_bias,
-        "files": [asdict(file) for file in files],
-        "unblind": unblind,
-        "version": __version__,
-        "format": FORMAT_VERSION,
-    }
+def _fingerprint(
+    analysis: Analysis, files: list[InputFile], side_files: dict[str, str], *, unblind: bool
+) -> str:
+    return _digest(
+        analysis=analysis_fingerprint(analysis),
+        momenta=analysis.model.pair_bias,
+        files=[asdict(file) for file in files],
+        side_files=side_files,
+        unblind=unblind,
+        version=__version__,
+        format=FORMAT_VERSION,
+        chunk=CHUNK_ENTRIES,
+    )
+
+
+def _digest(**content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _is_up_to_date(out: Path, fingerprint: str) -> bool:
-    if not out.exists():
-        return False
-    if not out.is_dir():
-        message = f"{out}: exists and is not a folder; give --out another place"
-        raise OutputError(message)
-    if not any(out.iterdir()):
-        return False
-    # Only a folder with exactly a store's content is replaced: nobody else's file is deleted.
-    content = {path.name for path in out.iterdir()}
-    if content != {NAME, SHARDS}:
-        other = sorted(content - {NAME, SHARDS})
-        found = f"it holds {other[0]}" if other else f"no {NAME}"
-        message = f"{out}: exists and is not a prepared store ({found}); give --out another place"
-        raise OutputError(message)
     try:
-        manifest = Store(out).manifest
+        return Store(out).manifest.fingerprint == fingerprint
     except InputFileError:
-        return False  # of another version or damaged: ours to replace
-    return manifest.fingerprint == fingerprint
+        return False  # none, of another version, damaged or incomplete: to be made
 
 
-def _replace(new: Path, out: Path, fingerprint: str) -> None:
-    """Put the folder `new` in the place of `out`, which stays if that fails.
+def _scan(
+    analysis: Analysis, files: list[InputFile], runner: Runner, *, unblind: bool
+) -> list[ScannedFile]:
+    """Look at every file first: a mistake shows before hours of reading."""
+    scan = Scanner(analysis, unblind=unblind, first_entries=CHECKED_ENTRIES)
+    found: dict[int, ScannedFile] = {}
+    errors: dict[int, InputFileError] = {}
+    for index, result in runner(scan, files):
+        if isinstance(result, InputFileError):
+            errors[index] = result
+        else:
+            found[index] = result
+    if errors:
+        first = errors[min(errors)]
+        if len(errors) == 1:
+            raise first
+        message = f"{first} (the first of {len(errors)} such files of {len(files)})"
+        raise InputFileError(message) from first
+    return [found[index] for index in range(len(files))]
 
-    Where another program has put the same store there in the meantime, that one stays.
-    """
-    if _is_up_to_date(out, fingerprint):
-        return
-    old = new.with_name("old")
-    try:
-        if out.exists():
-            out.replace(old)
-        new.replace(out)
-    except BaseException as error:
-        if isinstance(error, OSError) and _is_up_to_date(out, fingerprint):
-            return
-        if old.exists() and not out.exists():
-            old.replace(out)
-        raise
 
-
-class _Preparation:
-    """The running sums of one preparation."""
-
-    def __init__(
-        self,
-        analysis: Analysis,
-        files: list[InputFile],
-        folder: Path,
-        unblind: bool,
-        progress: Callable[[str, int, int], None] | None,
-    ) -> None:
-        self._analysis = analysis
-        self._files = files
-        self._folder = folder
-        self._unblind = unblind
-        self._progress = progress
-        self._processes = list(analysis.processes)
-        self._eras = list(analysis.eras)
-        self._inputs: list[InputRecord] = []
-        self._stated: list[bool] = []
-        self._shards: list[dict[str, str | int]] = []
-        self._cutflows: defaultdict[tuple[str, str], Cutflow] = defaultdict(Cutflow)
-        self._truncated: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._non_finite: defaultdict[str, Counter[str]] = defaultdict(Counter)
-
-    def run(self, fingerprint: str) -> Manifest:
-        for index, file in enumerate(self._files):
-            self._read(index, file)
-            if index + 1 == len(self._files) or self._files[index + 1].process != file.process:
-                self._check_process(file.process)
-        factors = normalisation(self._analysis, self._inputs, self._stated)
-        cutflow = self._cutflow(factors)
-        self._check_classes(cutflow)
-        return Manifest(
-            fingerprint=fingerprint,
-            complete=True,
-            analysis=dump_analysis(self._analysis),
-            processes=self._processes,
-            classes=[self._analysis.class_of(process) for process in self._processes],
-            eras=self._eras,
-            regions=list(self._analysis.regions),
-            objects={
-                name: list(settings.features) for name, settings in self._analysis.objects.items()
-            },
-            event=list(self._analysis.event.features),
-            normalisation=factors,
-            luminosity={label: era.luminosity for label, era in self._analysis.eras.items()},
-            inputs=self._inputs,
-            cutflow=cutflow,
-            truncated={name: dict(counts) for name, counts in self._truncated.items()},
-            non_finite={name: dict(counts) for name, counts in self._non_finite.items()},
-            shards=self._shards,
-            versions={
-                "analysis-object-transformer": __version__,
-                **{name: version(name) for name in ("awkward", "numpy", "pyarrow", "uproot")},
-            },
+def _tasks(
+    analysis: Analysis,
+    scanned: list[ScannedFile],
+    side_files: dict[str, str],
+    *,
+    unblind: bool,
+) -> list[ChunkTask]:
+    decisive = analysis_fingerprint(analysis, sections=CHUNK_SECTIONS)
+    tasks = []
+    for found in scanned:
+        file, era = found.file, analysis.eras[found.file.era]
+        is_data = analysis.class_of(file.process) == DATA
+        made_from = _digest(
+            analysis=decisive,
+            momenta=analysis.model.pair_bias,
+            aliases=era.aliases,
+            trigger=era.trigger,
+            lumi_mask=is_data and era.lumi_mask,
+            side_files=side_files,
+            file=asdict(file),
+            is_data=is_data,
+            unblind=is_data and unblind,
+            version=__version__,
+            format=FORMAT_VERSION,
         )
+        # A file without entries still has a chunk: its columns and cuts are checked like others'.
+        for start in range(0, max(found.entries, 1), CHUNK_ENTRIES):
+            stop = min(start + CHUNK_ENTRIES, found.entries)
+            key = _digest(made_from=made_from, start=start, stop=stop)[:32]
+            tasks.append(ChunkTask(file, start, stop, found.entries, key))
+    return tasks
 
-    def _report(self, index: int, share: float) -> None:
-        if self._progress is not None:
-            sizes = [file.size for file in self._files]
-            done = sum(sizes[:index]) + int(share * sizes[index])
-            self._progress(f"reading ({self._files[index].process})", done, sum(sizes))
 
-    def _read(self, index: int, file: InputFile) -> None:
-        kept = 0
-        generator = 0.0
-        with open_reader(
-            file.path, file_format=self._analysis.source.format, tree=file.tree
-        ) as reader:
-            chunks = ChunkReader(
-                reader,
-                self._analysis,
-                file,
-                process=self._processes.index(file.process),
-                era=self._eras.index(file.era),
-                unblind=self._unblind,
-            )
-            for start in range(0, reader.entries, CHUNK_ENTRIES):
-                stop = min(start + CHUNK_ENTRIES, reader.entries)
-                chunk = chunks.read(start, stop)
-                self._keep(index, file, chunk)
-                kept += len(chunk.events)
-                generator += chunk.generator_sum
-                self._report(index, stop / reader.entries)
-            weighted = "generator" in self._analysis.weights
-            stated = reader.generated() if not self._is_data(file.process) else None
-            if stated is not None and weighted and not chunks.generator_is_branch:
-                message = (
-                    f"{file.path}: weights.generator is {self._analysis.weights['generator']!r}, "
-                    f"but the file states the sum of a branch over all generated events "
-                    f"(genEventSumw); name that branch (genWeight), and put factors beside it "
-                    f"under another name of weights"
-                )
-                raise InputFileError(message)
-            total_weight, known = generated_sum(
-                stated, weighted=weighted, entries=reader.entries, generator_sum=generator
-            )
-            self._inputs.append(
-                InputRecord(
-                    **asdict(file),
-                    entries=reader.entries,
-                    kept=kept,
-                    generated=stated.count if stated is not None else float(reader.entries),
-                    sum_of_weights=total_weight,
-                )
-            )
-            self._stated.append(known)
+def _read(
+    analysis: Analysis,
+    tasks: list[ChunkTask],
+    folder: StoreFolder,
+    runner: Runner,
+    unblind: bool,
+    progress: Callable[[str, int, int], None] | None,
+) -> tuple[list[ReadChunk], list[FailedChunk]]:
+    """All chunks: those whose shards are there already, and those that are read now."""
+    read: dict[int, ReadChunk] = {}
+    for index, task in enumerate(tasks):
+        if (found := folder.find(task.key)) is not None:
+            read[index] = ReadChunk(task, *found)
+    sizes = [task.file.size * (task.stop - task.start) // max(task.entries, 1) for task in tasks]
+    done = sum(sizes[index] for index in read)
+    missing = [index for index in range(len(tasks)) if index not in read]
+    failed: dict[int, FailedChunk] = {}
+    maker = ChunkMaker(analysis, unblind=unblind)
+    try:
+        for number, result in runner(maker, [tasks[index] for index in missing]):
+            index = missing[number]
+            task = tasks[index]
+            if isinstance(result, InputFileError):
+                failed[index] = FailedChunk(task.file.path, task.start, task.stop, str(result))
+            else:
+                read[index] = ReadChunk(task, *folder.put(task.key, result))
+            done += sizes[index]
+            if progress is not None:
+                progress(f"reading ({task.file.process})", done, sum(sizes))
+    finally:
+        maker.close()
+    return [read[index] for index in sorted(read)], [failed[index] for index in sorted(failed)]
 
-    def _is_data(self, process: str) -> bool:
-        return self._analysis.class_of(process) == DATA
 
-    def _keep(self, index: int, file: InputFile, chunk: Chunk) -> None:
-        self._cutflows[file.process, file.era].merge(chunk.cutflow)
-        self._truncated[file.process].update(chunk.truncated)
-        self._non_finite[file.process].update(chunk.non_finite)
-        if len(chunk.events):
-            name = f"{len(self._shards):05d}.arrow"
-            write_shard(self._folder / SHARDS / name, chunk.events, file=index, entry=chunk.entry)
-            self._shards.append({"name": name, "events": len(chunk.events)})
+def _incomplete(out: Path, failed: Sequence[FailedChunk], chunks: int) -> InputFileError:
+    first = failed[0]
+    message = (
+        f"{first.error} [entries {first.start} to {first.stop}; {len(failed)} of {chunks} chunks "
+        f"could not be read, the others are kept in {out}, which is marked incomplete; mend the "
+        f"file and prepare again, or leave it out with exclude under its process]"
+    )
+    return InputFileError(message)
 
-    def _check_process(self, process: str) -> None:
-        """Non-finite features by policy, and at least one event left."""
-        bad = self._non_finite[process]
-        records = [record for record in self._inputs if record.process == process]
-        entries = sum(record.entries for record in records)
-        if bad and self._analysis.source.non_finite == "error":
-            listed = ", ".join(f"{feature!r} in {count}" for feature, count in bad.items())
-            message = (
-                f"process {process}: NaN or infinite: {listed} of {entries} events; mend the "
-                f"expression (as in log(max(x, 0.1))) or set source.non_finite: drop"
-            )
-            raise SampleError(message)
-        if not sum(record.kept for record in records):
-            regions = ", ".join(
-                f"{name} ({region.select})" for name, region in self._analysis.regions.items()
-            )
-            blind = any(region.blind for region in self._analysis.regions.values())
-            blinded = ""
-            if blind and self._is_data(process) and not self._unblind:
-                blinded = " without those in blind regions (--unblind reads them)"
-            message = (
-                f"process {process}: none of its {entries} events is left after the selections "
-                f"of {regions}{blinded}; loosen them or take the process out"
-            )
-            raise SampleError(message)
 
-    def _cutflow(self, factors: dict[str, dict[str, float]]) -> list[CutflowRow]:
-        return [
-            CutflowRow(
-                process,
-                era,
-                cut,
-                row.events,
-                row.sum_of_weights * factors[process][era],
-                float(np.sqrt(row.sum_of_squares)) * factors[process][era],
-            )
-            for (process, era), cutflow in self._cutflows.items()
-            for cut, row in cutflow.rows.items()
-        ]
+def _check_duplicates(analysis: Analysis, chunks: Sequence[ReadChunk], out: Path) -> None:
+    """Refuse events that are there twice, where run, section and event number identify them.
 
-    def _check_classes(self, cutflow: list[CutflowRow]) -> None:
-        for name in self._analysis.classes:
-            members = [
-                process for process in self._processes if self._analysis.class_of(process) == name
-            ]
-            total = sum(
-                row.yield_ for row in cutflow if row.process in members and row.cut == "kept"
-            )
-            if not total > 0:
-                message = (
-                    f"class {name} ({', '.join(members)}): the total weight of its selected "
-                    f"events is {total:g}; expected a positive yield"
-                )
-                raise SampleError(message)
+    Data is looked through as a whole, because one event may be in two primary datasets.
+    """
+    if len(analysis.source.identity) < 3:
+        return
+    groups: defaultdict[tuple[str, ...], list[ReadChunk]] = defaultdict(list)
+    for chunk in chunks:
+        file = chunk.task.file
+        is_data = analysis.class_of(file.process) == DATA
+        owner = ("", file.era) if is_data else (file.process, file.era, file.variation)
+        if chunk.record.rows:
+            groups[owner].append(chunk)
+    for members in groups.values():
+
+        def read(part: int, members: list[ReadChunk] = members) -> NDArray[np.int64]:
+            return _column(out, members[part], "identity")
+
+        found = find_duplicate([chunk.record.rows for chunk in members], read)
+        if found is None:
+            continue
+        places = []
+        for part, row in (found.first, found.second):
+            entry = int(_column(out, members[part], "entry")[row])
+            places.append(f"entry {entry} of {members[part].task.file.path}")
+        numbers = ", ".join(
+            f"{name} {value}"
+            for name, value in zip(analysis.source.identity, found.identity, strict=True)
+        )
+        message = (
+            f"{found.count} selected events are there twice; the first ({numbers}) is "
+            f"{places[0]} and {places[1]}; remove one copy, or, if different events share "
+            f"numbers, leave out source.identity"
+        )
+        raise SampleError(message)
+
+
+def _column(out: Path, chunk: ReadChunk, name: str) -> NDArray[np.int64]:
+    path = out / SHARDS / f"{chunk.task.key}.arrow"
+    column = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0).column(name)
+    if not isinstance(column, pa.FixedSizeListArray):
+        values: NDArray[np.int64] = column.to_numpy(zero_copy_only=True)
+        return values
+    matrix: NDArray[np.int64] = column.values.to_numpy(zero_copy_only=True)
+    return matrix.reshape(-1, column.type.list_size)

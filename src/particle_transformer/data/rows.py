@@ -34,8 +34,7 @@ class StoreRows:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        events = [int(shard["events"]) for shard in store.manifest.shards]
-        self._starts = np.cumsum([0, *events])  # int64 (shards + 1,): first row of each shard
+        self._starts = np.cumsum([0, *store.rows])  # int64 (shards + 1,): first row of each shard
 
     def __len__(self) -> int:
         return int(self._starts[-1])

@@ -9,11 +9,12 @@ import numpy as np
 
 from particle_transformer.data.names import Branch, Definition, Field, Names, Whole
 from particle_transformer.data.overlap import overlapping
+from particle_transformer.data.sorting import descending
 from particle_transformer.errors import AnalysisFileError, AOTError, InputFileError
 from particle_transformer.expressions import Value, evaluate_events, evaluate_objects, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -59,8 +60,32 @@ class Scope:
         self._selections: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self._fields: dict[Field, Value] = {}
         self._definitions: dict[str, Value] = {}
+        self._varied: dict[Field, Value] = {}
         self._active: list[str] = []
         self._told: AOTError | None = None
+
+    def varied(
+        self, values: Mapping[Field | Definition, NDArray[Any]], unchanged: Collection[str]
+    ) -> Scope:
+        """The same chunk with other values of some fields and quantities.
+
+        Parameters
+        ----------
+        values
+            By field, one value per object before selection; by quantity, one per event.
+        unchanged
+            Collections whose selected objects, and their order, do not depend on `values`.
+        """
+        scope = Scope(self._names, self._columns, self._branches, self._start, self._events)
+        for name, found in values.items():
+            if isinstance(name, Definition):
+                scope._definitions[name.name] = Value(found)
+            else:
+                offsets = self._raw_offsets(name.collection)
+                scope._varied[name] = Value(found, name.collection, offsets)
+        scope._fields.update(scope._varied)
+        scope._selections.update({name: self._selection(name) for name in unchanged})
+        return scope
 
     # `key` is the expression's place in the analysis file: every error begins with it.
 
@@ -89,6 +114,23 @@ class Scope:
         """Offsets of the selected objects of a collection: int64 (events + 1,)."""
         return self._selection(collection)[1]
 
+    def all_objects(
+        self, text: str, collection: str, key: str, *, condition: bool = False
+    ) -> NDArray[Any]:
+        """Value of an expression for the objects of a collection before selection: (objects,)."""
+        with self._at(key):
+            return evaluate_objects(
+                parse(text),
+                lambda name: self._raw_value(name, collection),
+                collection,
+                self._raw_offsets(collection),
+                condition=condition,
+            )
+
+    def all_offsets(self, collection: str) -> NDArray[np.int64]:
+        """Offsets of the objects of a collection before selection: int64 (events + 1,)."""
+        return self._raw_offsets(collection)
+
     # -- values of names -----------------------------------------------------------------------
 
     def _event_value(self, name: str, defining: str | None = None) -> Value:
@@ -109,6 +151,8 @@ class Scope:
 
     def _raw_value(self, name: str, collection: str, defining: str | None = None) -> Value:
         """Value of a name in an expression of a collection, before its selection."""
+        if (varied := self._varied.get(Field(collection, name))) is not None:
+            return varied
         match self._names.resolve(name, collection, defining=defining):
             case Branch(branch):
                 return self._branch(branch, collection)
@@ -220,14 +264,8 @@ class Scope:
         raw = self._raw_offsets(collection)
 
         def evaluate(text: str, key: str, *, condition: bool = False) -> NDArray[Any]:
-            with self._at(f"objects.{collection}.{key}"):
-                return evaluate_objects(
-                    parse(text),
-                    lambda name: self._raw_value(name, collection),
-                    collection,
-                    raw,
-                    condition=condition,
-                )
+            place = f"objects.{collection}.{key}"
+            return self.all_objects(text, collection, place, condition=condition)
 
         owner = np.repeat(np.arange(self._events), np.diff(raw))
         if settings.select is None:
@@ -248,13 +286,12 @@ class Scope:
                     settings.clean.dr,
                 )
                 rows = rows[~removed]
+        counts = np.bincount(owner[rows], minlength=self._events)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         if settings.sort_by is not None:
             keys = evaluate(settings.sort_by, "sort_by")
             if not _is_sorted(keys, raw):
-                # lexsort is stable: objects with equal keys keep the order they have in the file.
-                rows = rows[np.lexsort((-keys[rows].astype(np.float64), owner[rows]))]
-        counts = np.bincount(owner[rows], minlength=self._events)
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+                rows = rows[descending(keys[rows], offsets)]
         return rows, offsets
 
     def _select(self, value: Value, collection: str) -> Value:

@@ -4,35 +4,23 @@ Layout of a store::
 
     STORE/
       manifest.json
-      shards/00000.arrow …     one per chunk of an input file: a single record batch
+      shards/KEY.arrow …       one per chunk of an input file; KEY says what it was made from
 
-Columns of a shard:
-
-=====================  ==============================  ==========================================
-``identity``           fixed_size_list<int64>          what the fold is hashed from
-``event_weight``       float64                         times the manifest's normalisation: the
-                                                       physics weight
-``process``, ``era``   int16                           indices into the manifest's lists
-``file``, ``entry``    int32, int64                    index into the manifest's inputs, row there
-``region.NAME``        uint8                           whether the event is in the region
-``event``              fixed_size_list<float32>        event features
-``objects.NAME``       large_list<fixed_size_list      object features, the collection's columns
-                       <float32>>                      in the manifest's order
-``momenta.NAME``       large_list<fixed_size_list      px, py, pz, E in GeV, with pair_bias only
-                       <float32>[4]>
-=====================  ==============================  ==========================================
+`particle_transformer.data.shard` describes the columns of a shard.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from particle_transformer.data.manifest import Manifest, read_manifest
-from particle_transformer.errors import InputFileError
+from particle_transformer.data.manifest import Manifest, ShardEntry, read_manifest
+from particle_transformer.data.shard import record_of
+from particle_transformer.errors import InputFileError, nearest
 from particle_transformer.events import Events, Ragged
 
 if TYPE_CHECKING:
@@ -40,36 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["SHARDS", "Store", "write_shard"]
+__all__ = ["SHARDS", "Store"]
 
 SHARDS = "shards"
 """Folder of the Arrow files in a store."""
-
-
-def write_shard(path: Path, events: Events, *, file: int, entry: NDArray[np.int64]) -> None:
-    """Write the events of one chunk; `Events.weight` is stored as ``event_weight``."""
-    columns: dict[str, pa.Array] = {
-        "identity": _fixed(events.identity),
-        "event_weight": pa.array(events.weight),
-        "process": pa.array(events.process),
-        "era": pa.array(events.era),
-        "file": pa.array(np.full(len(events), file, dtype=np.int32)),
-        "entry": pa.array(entry.astype(np.int64)),
-    }
-    for name, flags in events.regions.items():
-        columns[f"region.{name}"] = pa.array(flags.view(np.uint8))
-    if events.event.shape[1]:
-        columns["event"] = _fixed(events.event)
-    for name, ragged in events.objects.items():
-        offsets = pa.array(ragged.offsets)
-        columns[f"objects.{name}"] = pa.LargeListArray.from_arrays(offsets, _fixed(ragged.values))
-        if ragged.momenta is not None:
-            columns[f"momenta.{name}"] = pa.LargeListArray.from_arrays(
-                offsets, _fixed(ragged.momenta)
-            )
-    batch = pa.RecordBatch.from_pydict(columns)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
 
 
 class Store:
@@ -83,98 +45,191 @@ class Store:
     Raises
     ------
     InputFileError
-        If the folder is no store, is marked incomplete, or a shard is missing, truncated or
-        unreadable. (Altered bytes inside a shard are not looked for.)
+        If the folder is no store, is marked incomplete, or a shard is missing or truncated.
+        (`verify` looks for altered bytes.)
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.manifest: Manifest = read_manifest(path)
         if not self.manifest.complete:
-            message = f"{path}: the store is marked incomplete; run aot prepare again to finish it"
+            failed = self.manifest.failed[0]
+            message = (
+                f"{path}: the store is marked incomplete, {len(self.manifest.failed)} chunks are "
+                f"missing (the first is {failed.path}, entries {failed.start} to {failed.stop}: "
+                f"{failed.error}); mend the file and run aot prepare again, or leave the file out "
+                f"with exclude under its process"
+            )
             raise InputFileError(message)
-        for shard in self.manifest.shards:
-            found = self._batch(str(shard["name"])).num_rows
-            if found != shard["events"]:
+        for entry in self.manifest.shards:
+            found = self._batch(entry).num_rows
+            if found != entry.rows:
                 message = (
-                    f"{path}/{SHARDS}/{shard['name']}: holds {found} events, expected "
-                    f"{shard['events']}; prepare the store anew"
+                    f"{self._file(entry)}: holds {found} events, expected {entry.rows}; prepare "
+                    f"the store anew"
+                )
+                raise InputFileError(message)
+        self._nominal = [entry for entry in self.manifest.shards if not self._variation(entry)]
+
+    def verify(self) -> None:
+        """Check every byte of the shards against the checksums in the manifest.
+
+        Raises
+        ------
+        InputFileError
+            If a shard has changed.
+        """
+        for entry in self.manifest.shards:
+            try:
+                with self._file(entry).open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                message = f"{self._file(entry)}: missing or damaged ({error}); prepare anew"
+                raise InputFileError(message) from error
+            if found != entry.sha256:
+                message = (
+                    f"{self._file(entry)}: its content has changed since it was prepared "
+                    f"(checksum {found[:12]}, expected {entry.sha256[:12]}); delete it and run "
+                    f"aot prepare again"
                 )
                 raise InputFileError(message)
 
-    def events(self) -> Events:
-        """All events with their physics weights, in the order of inputs and entries."""
-        return Events.concatenate([self.shard(n) for n in range(len(self.manifest.shards))])
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """int64 (shards,): rows of each shard of the nominal files."""
+        return np.array([entry.rows for entry in self._nominal], dtype=np.int64)
 
     def shard(self, index: int, rows: NDArray[np.int64] | None = None) -> Events:
-        """Events of one shard, with their physics weights.
+        """Rows of one shard of the nominal files, with their physics weights.
+
+        Rows that are in variations only have all region flags False.
 
         Parameters
         ----------
         index
-            Which of the manifest's shards.
+            Which of the shards that `rows` counts.
         rows
-            int64 (selected,): which of its events, in that order, copied. None: all; then all
-            columns but the weights are memory-mapped as long as an array of them is in use.
+            int64 (selected,): which of its rows, in that order, copied. None: all; then all
+            columns but weights, processes and eras are memory-mapped as long as an array of them
+            is in use.
         """
-        manifest = self.manifest
-        events = self._shard(str(manifest.shards[index]["name"]))
-        if not len(events):
-            return events
-        factor = manifest.normalisation[manifest.processes[events.process[0]]][
-            manifest.eras[events.era[0]]
-        ]
-        if rows is not None:
-            events = events.take(rows)
-        return replace(events, weight=events.weight * factor)
+        return self._read(self._nominal[index], rows)
 
-    def origin(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def events(self, variation: str | None = None) -> Events:
+        """Events with their physics weights, in the order of inputs and entries.
+
+        Parameters
+        ----------
+        variation
+            A side of a variation (``JES.up``): the events that are in a region then, with their
+            varied columns; data is the nominal. None: the nominal events.
+
+        Raises
+        ------
+        InputFileError
+            If the store has no such variation.
+        """
+        return Events.concatenate([events for _, events in self._chosen(variation)])
+
+    def origin(self, variation: str | None = None) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Input file (index into the manifest's inputs) and entry of each event of `events`."""
-        batches = [self._batch(str(shard["name"])) for shard in self.manifest.shards]
-        files = np.concatenate([_flat(batch, "file") for batch in batches])
-        entries = np.concatenate([_flat(batch, "entry") for batch in batches])
-        return files, entries
+        files, entries = [], []
+        for entry, _ in self._chosen(variation):
+            inside = self._inside(self._read(entry, None, variation))
+            entries.append(_flat(self._batch(entry), "entry")[inside])
+            files.append(np.full(len(entries[-1]), entry.input, dtype=np.int32))
+        return np.concatenate(files), np.concatenate(entries)
 
-    def _batch(self, name: str) -> Any:
-        path = self.path / SHARDS / name
+    def _chosen(self, variation: str | None) -> list[tuple[ShardEntry, Events]]:
+        """The shards of a variation, and their events in a region."""
+        manifest = self.manifest
+        if variation is not None and variation not in manifest.variations:
+            message = f"{self.path}: no variation {variation!r}; "
+            raise InputFileError(message + nearest(variation, manifest.variations))
+        replaced = {
+            (record.process, record.era)
+            for record in manifest.inputs
+            if variation is not None and record.variation == variation
+        }
+        chosen = []
+        for entry in manifest.shards:
+            record = manifest.inputs[entry.input]
+            own = variation or "" if (record.process, record.era) in replaced else ""
+            if record.variation == own:
+                events = self._read(entry, None, variation)
+                inside = self._inside(events)
+                whole = len(inside) == len(events)
+                chosen.append((entry, events if whole else events.take(inside)))
+        return chosen
+
+    @staticmethod
+    def _inside(events: Events) -> NDArray[np.int64]:
+        return np.flatnonzero(np.logical_or.reduce(list(events.regions.values())))
+
+    def _variation(self, entry: ShardEntry) -> str:
+        return self.manifest.inputs[entry.input].variation
+
+    def _file(self, entry: ShardEntry) -> Path:
+        return self.path / SHARDS / entry.name
+
+    def _batch(self, entry: ShardEntry) -> Any:
+        path = self._file(entry)
         try:
             return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         except (pa.ArrowException, OSError) as error:
             message = f"{path}: missing or damaged ({error}); prepare the store anew"
             raise InputFileError(message) from error
 
-    def _shard(self, name: str) -> Events:
-        batch = self._batch(name)
+    def _read(
+        self, entry: ShardEntry, rows: NDArray[np.int64] | None, variation: str | None = None
+    ) -> Events:
+        manifest = self.manifest
+        batch = self._batch(entry)
+        record = manifest.inputs[entry.input]
+        suffix = "" if variation is None else f"@{variation}"
+        columns = set(batch.schema.names)
+
+        def column(name: str) -> Any:
+            varied = name + suffix
+            return batch.column(varied if varied in columns else name)
+
         objects = {}
-        for collection, features in self.manifest.objects.items():
-            listed = batch.column(f"objects.{collection}")
+        for collection, features in manifest.objects.items():
+            listed = column(f"objects.{collection}")
             momenta = None
-            if f"momenta.{collection}" in batch.schema.names:
-                momenta = _matrix(batch.column(f"momenta.{collection}").values, 4)
+            if f"momenta.{collection}" in columns:
+                momenta = _matrix(column(f"momenta.{collection}").values, 4)
             objects[collection] = Ragged(
                 _matrix(listed.values, len(features)),
                 listed.offsets.to_numpy(zero_copy_only=True),
                 momenta,
             )
-        identity = batch.column("identity")
         event = np.empty((batch.num_rows, 0), dtype=np.float32)
-        if self.manifest.event:
-            event = _matrix(batch.column("event"), len(self.manifest.event))
-        return Events(
+        if manifest.event:
+            event = _matrix(batch.column("event"), len(manifest.event))
+        if variation is not None and f"event{suffix}" in columns:
+            changed = record_of(batch.schema).varied_event[variation]
+            event = event.copy()
+            event[:, changed] = _matrix(batch.column(f"event{suffix}"), len(changed))
+        identity = batch.column("identity")
+        events = Events(
             objects,
             event,
-            _flat(batch, "event_weight"),
+            column("event_weight").to_numpy(zero_copy_only=True),
             _matrix(identity, identity.type.list_size),
-            _flat(batch, "process"),
-            _flat(batch, "era"),
-            {name: _flat(batch, f"region.{name}").view(np.bool_) for name in self.manifest.regions},
+            np.full(batch.num_rows, manifest.processes.index(record.process), dtype=np.int16),
+            np.full(batch.num_rows, manifest.eras.index(record.era), dtype=np.int16),
+            {
+                name: column(f"region.{name}").to_numpy(zero_copy_only=True).view(np.bool_)
+                for name in manifest.regions
+            },
         )
-
-
-def _fixed(matrix: NDArray[Any]) -> pa.Array:
-    """(rows, width) → fixed_size_list[width] of `rows`."""
-    flat = pa.array(np.ascontiguousarray(matrix).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+        factors = manifest.normalisation
+        if record.variation:
+            factors = manifest.varied_normalisation[record.variation]
+        if rows is not None:
+            events = events.take(rows)
+        return replace(events, weight=events.weight * factors[record.process][record.era])
 
 
 def _matrix(listed: Any, width: int) -> NDArray[Any]:
