@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -618,19 +617,26 @@ def test_writing_fails_in_mid_run(pair, limit):
     assert leftovers(pair) == []
 
 
-def test_interrupt_in_mid_run_leaves_nothing(pair):
+def test_interrupt_in_mid_run_leaves_what_is_finished_to_the_next_run(pair, monkeypatch):
+    whole = prepare(make_analysis(pair), pair / "whole")
     seen: list[tuple[str, int, int]] = []
 
     def progress(text: str, done: int, total: int) -> None:
         seen.append((text, done, total))
-        (partial,) = leftovers(pair)
-        assert re.fullmatch(r"\.out\..+\.partial", partial)
-        if len(seen) == 2:
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         prepare(make_analysis(pair), pair / "out", progress=progress)
-    assert leftovers(pair) == []
+    assert [path.suffix for path in (pair / "out").rglob("*.*")] == [".arrow"]
+    with pytest.raises(
+        InputFileError, match=r"out: not a prepared store \(no manifest.json\); mak"
+    ):
+        Store(pair / "out")
+    prepare(make_analysis(pair), pair / "out", progress=lambda *call: seen.append(call))
+    assert [text for text, *_ in seen] == ["reading (sig)", "reading (bkg)"]
+    assert [path.read_bytes() for path in sorted((pair / "out").rglob("*.*"))] == [
+        path.read_bytes() for path in sorted(whole.rglob("*.*"))
+    ]
 
 
 def test_failure_removes_the_parents_it_made(pair):
@@ -646,10 +652,10 @@ def test_failure_removes_the_parents_it_made(pair):
 def test_failure_keeps_a_made_parent_that_somebody_else_uses(pair):
     def progress(text: str, done: int, total: int) -> None:
         (pair / "zz" / "notes").write_text("mine")
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        prepare(make_analysis(pair), pair / "zz" / "a" / "b", progress=progress)
+    event = {"select": "MET_pt > 1e6", "features": ["MET_pt"]}
+    with pytest.raises(SampleError):
+        prepare(make_analysis(pair, event=event), pair / "zz" / "a" / "b", progress=progress)
     assert [path.name for path in (pair / "zz").iterdir()] == ["notes"]
 
 
@@ -661,8 +667,9 @@ def test_interrupt_leaves_the_older_store(pair):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare(make_analysis(pair, luminosity=2.0), out, progress=progress)
+        prepare(make_analysis(pair, event={"features": ["MET_pt"]}), out, progress=progress)
     assert (out / "manifest.json").read_bytes() == before
+    Store(out).verify()
     assert len(Store(out).events()) > 0
     assert leftovers(pair) == ["out"]
 
@@ -677,21 +684,22 @@ def test_failure_leaves_the_older_store(pair):
     assert leftovers(pair) == ["out"]
 
 
-def test_failure_to_move_the_new_store_puts_the_older_one_back(pair, monkeypatch):
+def test_failure_to_write_the_manifest_leaves_the_older_store(pair, monkeypatch):
     out = prepare(make_analysis(pair), pair / "out")
     before = (out / "manifest.json").read_bytes()
     move = Path.replace
 
-    def refuse_new(self: Path, target: Path) -> Path:
-        if self.name == "new":
+    def refuse_manifest(self: Path, target: Path) -> Path:
+        if target.name == "manifest.json":
             raise PermissionError(13, "Permission denied")
         return move(self, target)
 
-    monkeypatch.setattr(Path, "replace", refuse_new)
+    monkeypatch.setattr(Path, "replace", refuse_manifest)
     with pytest.raises(OutputError, match=r"out: cannot be written \(Permission denied\)$"):
         prepare(make_analysis(pair, luminosity=2.0), out)
     assert (out / "manifest.json").read_bytes() == before
-    assert leftovers(pair) == ["out"]
+    Store(out).verify()
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "shards"]
 
 
 def test_progress_rises_to_the_size_of_the_files(pair, monkeypatch):

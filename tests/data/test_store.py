@@ -32,9 +32,9 @@ def shards(store: Path) -> list[Path]:
 
 def test_columns_are_views_of_the_mapped_file(store):
     before = pa.total_allocated_bytes()
-    events = Store(store)._shard(shards(store)[0].name)
+    events = Store(store).shard(0)
     assert pa.total_allocated_bytes() == before
-    columns: list[Any] = [events.event, events.weight, events.identity, events.process, events.era]
+    columns: list[Any] = [events.event, events.identity]
     columns += [*events.regions.values()]
     for collection in events.objects.values():
         assert collection.momenta is not None
@@ -47,12 +47,13 @@ def test_columns_are_views_of_the_mapped_file(store):
 def test_pyarrow_alone_reads_every_column(store):
     manifest = json.loads((store / "manifest.json").read_text())
     tables = []
-    for path, shard in zip(shards(store), manifest["shards"], strict=True):
-        assert path.name == shard["name"]
+    assert {path.name for path in shards(store)} == {shard["name"] for shard in manifest["shards"]}
+    for shard in manifest["shards"]:
+        path = store / "shards" / shard["name"]
         with pa.memory_map(str(path)) as source:
             tables.append(pa.ipc.open_file(source).read_all())
         tables[-1].validate(full=True)
-        assert tables[-1].num_rows == shard["events"]
+        assert tables[-1].num_rows == shard["rows"] == shard["events"]
     table = pa.concat_tables(tables)
     assert table.column_names == [
         "identity", "event_weight", "process", "era", "file", "entry", "region.signal", "event",
@@ -63,17 +64,24 @@ def test_pyarrow_alone_reads_every_column(store):
     assert table["identity"].to_pylist() == events.identity.tolist()
     counts = [len(jets) for jets in table["objects.jets"].to_pylist()]
     assert counts == events.objects["jets"].counts.tolist()
-    factors = [manifest["normalisation"][name]["all"] for name in manifest["processes"]]
-    physics = np.array(table["event_weight"]) * np.array(factors)[np.array(table["process"])]
+    processes = table["process"].to_pylist()
+    factors = [manifest["normalisation"][name]["all"] for name in processes]
+    physics = np.array(table["event_weight"]) * np.array(factors)
+    assert processes == [manifest["processes"][index] for index in events.process]
+    assert set(table["era"].to_pylist()) == {"all"}
+    assert set(table["file"].to_pylist()) == {record["path"] for record in manifest["inputs"]}
     np.testing.assert_array_equal(events.weight, physics)
 
 
 def test_awkward_reads_the_collections(store):
-    parts = [
-        ak.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
-        for path in shards(store)
+    tables = [
+        pa.ipc.open_file(pa.memory_map(str(store / "shards" / shard.name))).read_all()
+        for shard in read_manifest(store).shards
     ]
-    array = ak.concatenate(parts)
+    array = {
+        name: ak.concatenate([ak.from_arrow(table)[name] for table in tables])
+        for name in ("objects.jets", "momenta.jets")
+    }
     events = Store(store).events()
     jets = events.objects["jets"]
     assert ak.num(array["objects.jets"]).tolist() == jets.counts.tolist()
@@ -188,16 +196,22 @@ def test_not_a_store(tmp_path):
 
 
 def test_incomplete_store(store):
-    edit(store, complete=False)
-    with pytest.raises(InputFileError, match=r"out: the store is marked incomplete; run aot prep"):
+    failed = {"path": "/data/s.root", "start": 7, "stop": 14, "error": "/data/s.root: is damaged"}
+    edit(store, complete=False, failed=[failed])
+    message = (
+        r"out: the store is marked incomplete, 1 chunks are missing \(the first is /data/s.root, "
+        r"entries 7 to 14: /data/s.root: is damaged\); mend the file and run aot prepare again, or "
+        r"leave the file out with exclude under its process$"
+    )
+    with pytest.raises(InputFileError, match=message):
         Store(store)
 
 
-@pytest.mark.parametrize("version", [0, 2, "absent"])
+@pytest.mark.parametrize("version", [0, 1, "absent"])
 def test_store_of_another_format(store, version):
     edit(store, format_version=version)
     found = "None" if version == "absent" else version
-    message = rf"manifest.json: store format {found}, expected 1; prepare the store anew$"
+    message = rf"manifest.json: store format {found}, expected 2; prepare the store anew$"
     with pytest.raises(InputFileError, match=message):
         Store(store)
 
@@ -247,7 +261,9 @@ DAMAGES = [damage_cut, damage_half, damage_empty, damage_noise, damage_missing]
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_shard(store, tmp_path, damage):
     damage(shards(store)[-1])
-    with pytest.raises(InputFileError, match=r"0000\d.arrow: missing or damaged \(.*; prepare"):
+    with pytest.raises(
+        InputFileError, match=r"[0-9a-f]{32}.arrow: missing or damaged \(.*; prepare"
+    ):
         Store(store)
     # The advice works: preparing anew mends it, although the manifest says nothing changed.
     prepare(make_analysis(tmp_path, model={"pair_bias": True}), store)
@@ -256,8 +272,22 @@ def test_damaged_shard(store, tmp_path, damage):
 
 def test_shard_of_another_store(store):
     shutil.copy(shards(store)[0], shards(store)[1])
-    with pytest.raises(InputFileError, match=r"00001.arrow: holds \d+ events, expected \d+; pre"):
+    message = rf"{shards(store)[1].name}: holds \d+ events, expected \d+; pre"
+    with pytest.raises(InputFileError, match=message):
         Store(store)
+
+
+def test_altered_bytes_are_found(store, tmp_path):
+    path = shards(store)[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputFileError, match=rf"{path.name}: its content has changed since it was"):
+        Store(store).verify()
+    # The advice works.
+    path.unlink()
+    prepare(make_analysis(tmp_path, model={"pair_bias": True}), store)
+    Store(store).verify()
 
 
 # -- only stores are replaced ------------------------------------------------------------------
@@ -295,57 +325,18 @@ def test_an_empty_folder_is_filled(tmp_path):
 # -- two programs, one store -------------------------------------------------------------------
 
 
-def files_of(folder: Path) -> dict[str, int]:
-    return {
-        str(path.relative_to(folder)): path.stat().st_ino
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def test_the_same_store_prepared_meanwhile_is_used(tmp_path):
+def test_a_second_program_is_told_to_wait(tmp_path):
     write_pair(tmp_path)
     analysis = make_analysis(tmp_path)
-    first: dict[str, int] = {}
+    told = []
 
     def progress(text: str, done: int, total: int) -> None:
-        if not first:
-            first["begun"] = 0
-            first.update(files_of(prepare(analysis, tmp_path / "out")))
-            del first["begun"]
+        with pytest.raises(OutputError) as caught:
+            prepare(analysis, tmp_path / "out")
+        told.append(str(caught.value))
 
     out = prepare(analysis, tmp_path / "out", progress=progress)
-    assert files_of(out) == first
+    message = f"{tmp_path}/out: another aot prepare is writing this store; wait for it"
+    assert told == [message, message]
     assert len(Store(out).events()) == read_manifest(out).events
-    assert not list(tmp_path.rglob("*.partial*"))
-
-
-def test_the_same_store_put_there_at_the_last_moment_is_used(tmp_path, monkeypatch):
-    write_pair(tmp_path)
-    analysis = make_analysis(tmp_path)
-    other = prepare(analysis, tmp_path / "other")
-    move = type(other).replace
-
-    def overtaken(self: Path, target: Path) -> Path:
-        if self.name == "new":
-            shutil.copytree(other, target)
-        return move(self, target)
-
-    monkeypatch.setattr(type(other), "replace", overtaken)
-    out = prepare(analysis, tmp_path / "out")
-    assert len(Store(out).events()) == read_manifest(out).events
-    assert not list(tmp_path.rglob("*.partial*"))
-
-
-def test_another_store_prepared_meanwhile_is_replaced(tmp_path):
-    write_pair(tmp_path)
-    calls = []
-
-    def progress(text: str, done: int, total: int) -> None:
-        calls.append(text)
-        if len(calls) == 1:
-            prepare(make_analysis(tmp_path, luminosity=2.0), tmp_path / "out")
-
-    out = prepare(make_analysis(tmp_path, luminosity=3.0), tmp_path / "out", progress=progress)
-    assert read_manifest(out).luminosity == {"all": 3.0}
-    assert not list(tmp_path.rglob("*.partial*"))
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "shards"]

@@ -249,7 +249,8 @@ def _scan(
             found[index] = result
     if errors:
         first = errors[min(errors)]
-        if len(errors) == 1:
+        # Where every file lacks it, the mistake is in the analysis file.
+        if len(errors) in (1, len(files)):
             raise first
         message = f"{first} (the first of {len(errors)} such files of {len(files)})"
         raise InputFileError(message) from first
@@ -302,7 +303,7 @@ def _read(
     for index, task in enumerate(tasks):
         if (found := folder.find(task.key)) is not None:
             read[index] = ReadChunk(task, *found)
-    sizes = [task.file.size * (task.stop - task.start) // max(task.entries, 1) for task in tasks]
+    sizes = [_size(task) for task in tasks]
     done = sum(sizes[index] for index in read)
     missing = [index for index in range(len(tasks)) if index not in read]
     failed: dict[int, FailedChunk] = {}
@@ -321,6 +322,14 @@ def _read(
     finally:
         maker.close()
     return [read[index] for index in sorted(read)], [failed[index] for index in sorted(failed)]
+
+
+def _size(task: ChunkTask) -> int:
+    """The chunk's share of its file's bytes; the shares of all chunks add up."""
+    if not task.entries:
+        return task.file.size
+    before, after = (task.file.size * entry // task.entries for entry in (task.start, task.stop))
+    return after - before
 
 
 def _incomplete(out: Path, failed: Sequence[FailedChunk], chunks: int) -> InputFileError:

@@ -157,7 +157,9 @@ def _varied(variation: str, changed: VariedColumns) -> dict[str, pa.Array]:
 
 
 def _repeated(text: str, rows: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype=np.int8)), pa.array([text]))
+    # awkward reads dictionaries with indices of 32 bits, not of fewer.
+    index = pa.array(np.zeros(rows, dtype=np.int32))
+    return pa.DictionaryArray.from_arrays(index, pa.array([text]))
 
 
 def _fixed(matrix: NDArray[Any]) -> pa.Array:
