@@ -18,6 +18,7 @@ from particle_transformer.errors import SampleError
 from particle_transformer.model import ScalingFit
 from particle_transformer.training.callbacks import EpochRecord, History, Progress
 from particle_transformer.training.datamodule import EventDataModule
+from particle_transformer.training.heap import HeapTrimmer
 from particle_transformer.training.module import EventClassifier
 
 if TYPE_CHECKING:
@@ -125,7 +126,12 @@ def fit_network(
             gradient_clip_val=settings.gradient_clip,
             logger=CSVLogger(log_dir, name="", version=""),
             log_every_n_steps=1,
-            callbacks=[EarlyStopping("val_loss", patience=settings.patience), best, history],
+            callbacks=[
+                EarlyStopping("val_loss", patience=settings.patience),
+                best,
+                history,
+                HeapTrimmer(),
+            ],
             num_sanity_val_steps=0,
             enable_progress_bar=False,
             enable_model_summary=False,
