@@ -230,20 +230,21 @@ class ChunkReader:
         kept = np.flatnonzero(np.logical_or.reduce(anywhere))
         nominal, flaws, truncated = self._nominal(scope, kept, regions, weight, columns)
         flaws.add("weight", unweighted[kept])
-        varied = {}
+        own = {name: flags.copy() for name, flags in nominal.regions.items()}
         non_finite: Counter[str] = Counter()
+        counted = _close(own, flaws, non_finite)
+        # A weight normalises, wherever its event is: it counts outside of the regions, too.
+        if unweighted.any():
+            non_finite["weight"] = int(unweighted.sum())
+            counted.columns["weight"] = unweighted[kept]
+        varied = {}
         for (side, weights), side_scope, side_regions, name in zip(
             self._sides, scopes, varied_regions, self._side_names, strict=True
         ):
             side_flaws = Flaws(dict(flaws.columns))
             changed = self._varied(side, weights, side_scope, kept, side_regions, side_flaws)
             varied[name] = changed
-            # What is not finite nominally is counted there.
-            _close(changed.regions, side_flaws, non_finite, f" ({name})", known=flaws)
-        own = {name: flags.copy() for name, flags in nominal.regions.items()}
-        _close(own, flaws, non_finite)
-        if unweighted.any():
-            non_finite["weight"] = int(unweighted.sum())
+            _close(changed.regions, side_flaws, non_finite, f" ({name})", known=counted)
         chunk = Chunk(
             replace(nominal, regions=own),
             start + kept,
@@ -351,19 +352,23 @@ def _close(
     non_finite: Counter[str],
     where: str = "",
     known: Flaws | None = None,
-) -> None:
-    """Take events with flaws out of all regions, and count those in one by what is not finite."""
+) -> Flaws:
+    """Take events with flaws out of all regions, and count those in one by what is not finite.
+
+    Returns what is counted; what is in `known` has been counted before.
+    """
     inside = np.logical_or.reduce(list(regions.values()))
+    counted = Flaws()
     for label, bad in flaws.columns.items():
-        if known is not None:
-            already = known.columns.get(label)
-            bad = bad if already is None else bad & ~already  # noqa: PLW2901 (the new ones)
-        count = int(np.count_nonzero(bad & inside))
-        if count:
-            non_finite[f"{label}{where}"] += count
+        already = None if known is None else known.columns.get(label)
+        new = bad & inside if already is None else bad & inside & ~already
+        counted.add(label, new)
+        if new.any():
+            non_finite[f"{label}{where}"] += int(np.count_nonzero(new))
     spoilt = flaws.any(len(inside))
     for flags in regions.values():
         flags[spoilt] = False
+    return counted
 
 
 def _differing(
