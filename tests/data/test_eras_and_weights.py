@@ -25,7 +25,7 @@ REGIONS = {
     "rest": {"select": "count(jets) == 0", "role": "validation"},
 }
 MASK = {"1": [[1, 1], [3, 3]], "2": [], "3": [[2, 40]]}
-ERAS = {
+ERAS: dict[str, dict[str, Any]] = {
     "a": {"luminosity": 3.0, "lumi_mask": "golden.json", "trigger": "fired or HLT_B",
           "aliases": {"fired": "HLT_A"}},
     "b": {"luminosity": 5.0, "trigger": "fired", "aliases": {"fired": "HLT_B"}},
@@ -291,7 +291,7 @@ def test_corrections_end_to_end(tmp_path: Path, kind: str) -> None:
     given = samples()
     write(tmp_path, given)
     file = corrections(tmp_path / "w.json")
-    asked = {"file": file, "correction": "scale", "inputs": ["pt"]}
+    asked: dict[str, Any] = {"file": file, "correction": "scale", "inputs": ["pt"]}
     entry: dict[str, Any] = {
         "event": {**asked, "inputs": ["met.pt"]},
         "objects": {**asked, "objects": "jets"},

@@ -15,7 +15,7 @@ import pytest
 from helpers.files import Sample, make_analysis, make_sample, write_root
 from particle_transformer.data import Store, prepare
 from particle_transformer.data.rows import StoreRows
-from particle_transformer.errors import SampleError
+from particle_transformer.errors import InputFileError, SampleError
 from particle_transformer.events import Events
 from particle_transformer.training.roles import fold_samples
 
@@ -105,6 +105,12 @@ def assert_same(found: Events, expected: Events) -> None:
     assert one.keys() == other.keys()
     for name, values in one.items():
         np.testing.assert_array_equal(values, other[name], err_msg=name)
+
+
+def places(store: Store, variation: str | None = None) -> list[tuple[int, int]]:
+    """Input and entry of each event."""
+    files, entries = store.origin(variation)
+    return list(zip(files.tolist(), entries.tolist(), strict=True))
 
 
 def schemas(store: Store) -> list[set[str]]:
@@ -206,7 +212,7 @@ def test_events_enter_and_leave(tmp_path: Path) -> None:
     """The comparison above is of different events, or it would prove little."""
     scenario = SCENARIOS["another order"]
     store = prepared(tmp_path, {**CONTENT, "variations": {"v": {"up": scenario.side}}}, samples())
-    nominal, varied = (set(zip(*map(list, store.origin(v)), strict=True)) for v in (None, "v.up"))
+    nominal, varied = (set(places(store, side)) for side in (None, "v.up"))
     assert len(nominal - varied) > 5
     assert len(varied - nominal) > 5
     assert len(nominal & varied) > 20
@@ -527,12 +533,10 @@ def test_the_identity_is_the_nominal_one(tmp_path: Path, source: dict[str, Any])
     regions = {"all": {"select": "met.pt > -1 and ht > -1", "role": "signal"}}
     plain = prepared(tmp_path / "p", {**content, "regions": regions}, samples())
     store = prepared(tmp_path / "v", {**content, "variations": variations}, samples())
-    places = zip(*map(list, plain.origin()), strict=True)
-    known = dict(zip(places, plain.events().identity.tolist(), strict=True))
+    known = dict(zip(places(plain), plain.events().identity.tolist(), strict=True))
     for variation in (None, "JES.up", "w.up"):
-        places = zip(*map(list, store.origin(variation)), strict=True)
         found = store.events(variation).identity.tolist()
-        assert [known[place] for place in places] == found
+        assert [known[place] for place in places(store, variation)] == found
     assert store.origin()[1].tolist() != store.origin("JES.up")[1].tolist()
 
 
@@ -559,7 +563,7 @@ def test_non_finite_values_only_in_a_variation(tmp_path: Path) -> None:
     label = "event: log(lead - 60)"
     for number, process in enumerate(("sig", "bkg")):
         # All events of the nominal and of the rewritten files in the region, nan or not.
-        spoilt = []
+        spoilt: list[set[int]] = []
         for sample in (nominal[process], rewritten[process]):
             everything = prepared(
                 tmp_path / f"{process}{len(spoilt)}",
@@ -683,3 +687,30 @@ def test_chunks_vary_as_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for variation in (None, "v.up", "met.up"):
         assert_same(parts.events(variation), whole.events(variation))
     assert parts.manifest.truncated == whole.manifest.truncated
+
+
+def test_what_is_wrong_with_a_variation_is_said(tmp_path: Path) -> None:
+    given = samples()
+
+    def refused(error: type[Exception], variation: dict[str, Any]) -> str:
+        content = {**CONTENT, "variations": {"v": {"down": variation}}}
+        with pytest.raises(error) as caught:
+            prepared(tmp_path, content, given)
+        return str(caught.value)
+
+    # A misspelt field would leave everything nominal.
+    message = refused(InputFileError, {"jets.ptt": "pt * 1.1"})
+    assert message.startswith("variations.v.down.jets.ptt: ")
+    assert "s.root: field 'ptt' of jets (branch 'Jet_ptt') is neither in the file" in message
+    assert message.partition("nearest: ")[2].startswith("pt")
+    message = refused(InputFileError, {"jets.pt": "ptt * 1.1"})
+    assert "s.root: 'ptt'" in message or "field 'ptt' of jets" in message
+    write_root(tmp_path / "none.root", given["bkg"].replaced(MET_pt=np.full(150, 59, np.float32),
+                                                             MET_phi=given["bkg"].flat["MET_phi"]))  # fmt: skip
+    regions = {"signal": {"select": "met.pt > 60", "role": "signal"}}
+    variations = {"v": {"down": {"processes.bkg.files": "none.root"}}}
+    with pytest.raises(
+        SampleError,
+        match=r"process bkg, variation v.down: none of its 150 events is left .*met.pt > 60",
+    ):
+        prepared(tmp_path, {**CONTENT, "regions": regions, "variations": variations}, given)
