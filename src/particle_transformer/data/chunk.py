@@ -46,7 +46,7 @@ class VariedColumns:
     Attributes
     ----------
     objects
-        Collections.
+        Collections; without momenta where these are nominal.
     event
         float32 (events,) by the index of the event feature.
     weight
@@ -79,7 +79,7 @@ class Chunk:
     generator_sum
         Σ of the generator weights of all entries of the chunk.
     truncated
-        Objects of the events beyond ``max``, by collection, nominal.
+        Objects beyond ``max`` of the events in a nominal region, by collection.
     non_finite
         Selected events with NaN or ±inf in a feature, by feature, and events with such a weight;
         they are in no region.
@@ -226,37 +226,41 @@ class ChunkReader:
             else regions
             for (side, _), varied in zip(self._sides, scopes, strict=True)
         ]
-        anywhere = [flags for found in (regions, *varied_regions) for flags in found.values()]
-        kept = np.flatnonzero(np.logical_or.reduce(anywhere))
+        kept = np.flatnonzero(_anywhere((regions, *varied_regions)))
         nominal, flaws, truncated = self._nominal(scope, kept, regions, weight, columns)
         flaws.add("weight", unweighted[kept])
-        varied = {}
+        own = {name: flags.copy() for name, flags in nominal.regions.items()}
         non_finite: Counter[str] = Counter()
+        counted = _close(own, flaws, non_finite)
+        # A weight normalises, wherever its event is: it counts outside of the regions, too.
+        if unweighted.any():
+            non_finite["weight"] = int(unweighted.sum())
+            counted.columns["weight"] = unweighted[kept]
+        varied = {}
         for (side, weights), side_scope, side_regions, name in zip(
             self._sides, scopes, varied_regions, self._side_names, strict=True
         ):
             side_flaws = Flaws(dict(flaws.columns))
             changed = self._varied(side, weights, side_scope, kept, side_regions, side_flaws)
             varied[name] = changed
-            # What is not finite nominally is counted there.
-            _close(changed.regions, side_flaws, non_finite, f" ({name})", known=flaws)
-        own = {name: flags.copy() for name, flags in nominal.regions.items()}
-        _close(own, flaws, non_finite)
-        if unweighted.any():
-            non_finite["weight"] = int(unweighted.sum())
-        chunk = Chunk(
-            replace(nominal, regions=own),
-            start + kept,
-            {name: _differing(changed, nominal, own) for name, changed in varied.items()},
+            _close(changed.regions, side_flaws, non_finite, f" ({name})", known=counted)
+        found = (own, *(changed.regions for changed in varied.values()))
+        rows = np.flatnonzero(_anywhere(found))
+        events = replace(nominal, regions=own)
+        if len(rows) < len(kept):
+            events = events.take(rows)
+            varied = {name: _taken(changed, rows) for name, changed in varied.items()}
+        inside = _anywhere((own,))
+        cutflow.add("kept", inside, nominal.weight)
+        return Chunk(
+            events,
+            start + kept[rows],
+            {name: _differing(changed, events) for name, changed in varied.items()},
             cutflow,
             float(generator.sum()),
-            truncated,
+            +Counter({name: int(cut[inside].sum()) for name, cut in truncated.items()}),
             non_finite,
         )
-        chunk = _occupied(chunk, [own, *(changed.regions for changed in varied.values())])
-        inside = np.logical_or.reduce(list(chunk.events.regions.values()))
-        cutflow.add("kept", inside, chunk.events.weight)
-        return chunk
 
     @property
     def _side_names(self) -> list[str]:
@@ -281,15 +285,15 @@ class ChunkReader:
         regions: dict[str, NDArray[np.bool_]],
         weight: NDArray[np.float64],
         columns: dict[str, Column],
-    ) -> tuple[Events, Flaws, Counter[str]]:
-        """The kept events, what of them is not finite, and what ``max`` has cut."""
+    ) -> tuple[Events, Flaws, dict[str, NDArray[np.int64]]]:
+        """The kept events, what of them is not finite, and what ``max`` has cut of each."""
         flaws = Flaws()
-        truncated: Counter[str] = Counter()
+        truncated: dict[str, NDArray[np.int64]] = {}
         objects = {}
         for name in self._analysis.objects:
-            objects[name], cut = object_features(self._analysis, scope, name, kept, flaws)
-            if cut:
-                truncated[name] += cut
+            objects[name], truncated[name] = object_features(
+                self._analysis, scope, name, kept, flaws
+            )
         features = range(len(self._analysis.event.features))
         event = np.empty((len(kept), len(features)), dtype=np.float32)
         for column in features:
@@ -345,78 +349,96 @@ class ChunkReader:
         return changed
 
 
+def _anywhere(regions: Sequence[dict[str, NDArray[np.bool_]]]) -> NDArray[np.bool_]:
+    """Which events are in some region of some of these: bool (events,)."""
+    inside: NDArray[np.bool_] = np.logical_or.reduce(
+        [flags for found in regions for flags in found.values()]
+    )
+    return inside
+
+
 def _close(
     regions: dict[str, NDArray[np.bool_]],
     flaws: Flaws,
     non_finite: Counter[str],
     where: str = "",
     known: Flaws | None = None,
-) -> None:
-    """Take events with flaws out of all regions, and count those in one by what is not finite."""
-    inside = np.logical_or.reduce(list(regions.values()))
+) -> Flaws:
+    """Take events with flaws out of all regions, and count those in one by what is not finite.
+
+    Returns what is counted; what is in `known` has been counted before.
+    """
+    inside = _anywhere((regions,))
+    counted = Flaws()
     for label, bad in flaws.columns.items():
-        if known is not None:
-            already = known.columns.get(label)
-            bad = bad if already is None else bad & ~already  # noqa: PLW2901 (the new ones)
-        count = int(np.count_nonzero(bad & inside))
-        if count:
-            non_finite[f"{label}{where}"] += count
+        already = None if known is None else known.columns.get(label)
+        new = bad & inside if already is None else bad & inside & ~already
+        counted.add(label, new)
+        if new.any():
+            non_finite[f"{label}{where}"] += int(np.count_nonzero(new))
     spoilt = flaws.any(len(inside))
     for flags in regions.values():
         flags[spoilt] = False
+    return counted
 
 
-def _differing(
-    changed: VariedColumns, nominal: Events, regions: dict[str, NDArray[np.bool_]]
-) -> VariedColumns:
+def _differing(changed: VariedColumns, nominal: Events) -> VariedColumns:
     """The columns that are not the nominal ones, bit for bit."""
     weight = changed.weight
     return VariedColumns(
         {
-            name: ragged
+            name: _changed_part(ragged, nominal.objects[name])
             for name, ragged in changed.objects.items()
             if not _same(ragged, nominal.objects[name])
         },
         {
             column: values
             for column, values in changed.event.items()
-            if not np.array_equal(values, nominal.event[:, column], equal_nan=True)
+            if not _equal(values, nominal.event[:, column])
         },
-        None if weight is None or np.array_equal(weight, nominal.weight) else weight,
+        None if weight is None or _equal(weight, nominal.weight) else weight,
         {
             name: flags
             for name, flags in changed.regions.items()
-            if not np.array_equal(flags, regions[name])
+            if not _equal(flags, nominal.regions[name])
         },
     )
 
 
 def _same(one: Ragged, other: Ragged) -> bool:
-    pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [
-        (one.offsets, other.offsets),
-        (one.values, other.values),
-    ]
-    if one.momenta is not None and other.momenta is not None:
-        pairs.append((one.momenta, other.momenta))
-    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+    return (
+        _equal(one.offsets, other.offsets)
+        and _equal(one.values, other.values)
+        and _same_momenta(one, other)
+    )
 
 
-def _occupied(chunk: Chunk, regions: Sequence[dict[str, NDArray[np.bool_]]]) -> Chunk:
-    """The events that are in some region."""
-    inside = np.logical_or.reduce([flags for found in regions for flags in found.values()])
-    if inside.all():
-        return chunk
-    rows = np.flatnonzero(inside)
-    varied = {
-        name: VariedColumns(
-            {key: ragged.take(rows) for key, ragged in changed.objects.items()},
-            {key: values[rows] for key, values in changed.event.items()},
-            None if changed.weight is None else changed.weight[rows],
-            {key: flags[rows] for key, flags in changed.regions.items()},
-        )
-        for name, changed in chunk.varied.items()
-    }
-    return replace(chunk, events=chunk.events.take(rows), entry=chunk.entry[rows], varied=varied)
+def _changed_part(one: Ragged, other: Ragged) -> Ragged:
+    """Without momenta where only the features are others: with the MET every Δφ to it changes."""
+    if _equal(one.offsets, other.offsets) and _same_momenta(one, other):
+        return replace(one, momenta=None)
+    return one
+
+
+def _same_momenta(one: Ragged, other: Ragged) -> bool:
+    if one.momenta is None or other.momenta is None:
+        return one.momenta is other.momenta
+    return _equal(one.momenta, other.momenta)
+
+
+def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether the bits are the same: -0 is not 0, NaN is NaN."""
+    bits = np.dtype(f"u{one.itemsize}")
+    return np.array_equal(one.view(bits), other.view(bits))
+
+
+def _taken(changed: VariedColumns, rows: NDArray[np.int64]) -> VariedColumns:
+    return VariedColumns(
+        {name: ragged.take(rows) for name, ragged in changed.objects.items()},
+        {column: values[rows] for column, values in changed.event.items()},
+        None if changed.weight is None else changed.weight[rows],
+        {name: flags[rows] for name, flags in changed.regions.items()},
+    )
 
 
 def _needed_for_momenta(error: InputFileError) -> InputFileError:

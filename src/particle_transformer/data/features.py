@@ -43,7 +43,7 @@ class Flaws:
 
 def object_features(
     analysis: Analysis, scope: Scope, name: str, kept: NDArray[np.int64], flaws: Flaws
-) -> tuple[Ragged, int]:
+) -> tuple[Ragged, NDArray[np.int64]]:
     """Features (and momenta) of a collection's objects, at most ``max`` of each event.
 
     Parameters
@@ -62,7 +62,7 @@ def object_features(
     Returns
     -------
     ragged, truncated
-        The objects, and how many ``max`` has cut.
+        The objects, and how many ``max`` has cut of each event: int64 (kept,).
     """
     settings = analysis.objects[name]
     offsets = scope.offsets(name)
@@ -89,7 +89,7 @@ def object_features(
         ]
         momenta = _cartesian(*polar)
         check(f"{name}: momentum", np.isfinite(momenta.sum(axis=1)))
-    return Ragged(values, kept_offsets, momenta), int((counts - capped).sum())
+    return Ragged(values, kept_offsets, momenta), counts - capped
 
 
 def event_feature(

@@ -53,7 +53,8 @@ def normalisation(
     analysis
         The analysis file.
     inputs
-        All input files.
+        The nominal input files, or those of a variation; a process and era without any has no
+        factor.
     stated
         For each of them, whether it states its generated sum itself.
 
@@ -73,6 +74,8 @@ def normalisation(
                 for record, known in zip(inputs, stated, strict=True)
                 if (record.process, record.era) == (name, era)
             ]
+            if not chosen:
+                continue  # a variation replaces only some processes and eras
             if process.cross_section is None:
                 factors[name][era] = 1.0
                 continue

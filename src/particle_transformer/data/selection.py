@@ -98,17 +98,18 @@ class Selection:
             if cutflow is not None:
                 cutflow.add(label, passing, weight)
 
-        # A blinded event is in no region and no row of the cutflow: its count is the secret.
+        # A blinded event is in no region and no row of the cutflow (but in the file's number of
+        # entries): its count is the secret, which the difference of two rows would tell as well.
         visible = np.ones(len(weight), dtype=np.bool_)
+        for name in self._blind:
+            select = self._analysis.regions[name].select
+            visible = visible & ~scope.passing(select, f"regions.{name}.select")
         if certified is not None:
-            visible = certified
+            visible = visible & certified
             count("luminosity mask", visible)
         if self._trigger is not None:
             visible = visible & scope.passing(self._trigger, self._key)
             count("trigger", visible)
-        for name in self._blind:
-            select = self._analysis.regions[name].select
-            visible = visible & ~scope.passing(select, f"regions.{name}.select")
         regions: dict[str, NDArray[np.bool_]] = {}
         for name, region in self._analysis.regions.items():
             if name in self._blind:

@@ -199,10 +199,10 @@ def _check_processes(
                 f"expression (as in log(max(x, 0.1))) or set source.non_finite: drop"
             )
             raise SampleError(message)
+        regions = ", ".join(
+            f"{name} ({region.select})" for name, region in analysis.regions.items()
+        )
         if not sum(record.kept for record in records):
-            regions = ", ".join(
-                f"{name} ({region.select})" for name, region in analysis.regions.items()
-            )
             blind = any(region.blind for region in analysis.regions.values())
             blinded = ""
             if blind and analysis.class_of(process) == DATA and not unblind:
@@ -212,6 +212,16 @@ def _check_processes(
                 f"of {regions}{blinded}; loosen them or take the process out"
             )
             raise SampleError(message)
+        replaced = [record for record in inputs if record.process == process and record.variation]
+        for variation in dict.fromkeys(record.variation for record in replaced):
+            own = [record for record in replaced if record.variation == variation]
+            if not sum(record.kept for record in own):
+                message = (
+                    f"process {process}, variation {variation}: none of its "
+                    f"{sum(record.entries for record in own)} events is left after the selections "
+                    f"of {regions}; loosen them or take the variation out"
+                )
+                raise SampleError(message)
 
 
 def _check_classes(analysis: Analysis, cutflow: Sequence[CutflowRow]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from particle_transformer import kinematics
 from particle_transformer.data.met import recoiled
 from particle_transformer.data.names import Definition, Field
+from particle_transformer.errors import InputFileError
 from particle_transformer.expressions.reductions import total
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Side:
     Raises
     ------
     InputFileError
-        If the file lacks a branch that the variation needs.
+        If the file lacks a branch that the variation needs, or the field that it varies.
     """
 
     def __init__(self, analysis: Analysis, varied: Varied, names: Names) -> None:
@@ -53,9 +54,19 @@ class Side:
         }
         if varied.propagate_to_met is not False:
             self._changed |= {Definition(MET_PT), Definition(MET_PHI)}
+        for collection, field in varied.fields:
+            self._check(collection, field)
         self.unchanged = [
             name for name in analysis.objects if not self.touches([(f"count({name})", None)])
         ]
+
+    def _check(self, collection: str, field: str) -> None:
+        """A misspelt field would be varied in vain."""
+        try:
+            self._names.check_field(field, collection)
+        except InputFileError as error:
+            message = f"{self._key}.{collection}.{field}: {error}"
+            raise InputFileError(message) from error
 
     @property
     def expressions(self) -> list[tuple[str, str | None]]:
