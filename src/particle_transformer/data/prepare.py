@@ -16,7 +16,7 @@ from particle_transformer.config import DATA, analysis_fingerprint
 from particle_transformer.data.chunk import ChunkReader
 from particle_transformer.data.duplicates import find_duplicate
 from particle_transformer.data.files import InputFile, check_unchanged, find_files
-from particle_transformer.data.folder import StoreFolder, check_place, locked
+from particle_transformer.data.folder import StoreFolder, check_place, has_leftovers, locked
 from particle_transformer.data.manifest import FORMAT_VERSION, FailedChunk
 from particle_transformer.data.partial import check_name
 from particle_transformer.data.scan import ScannedFile, Scanner, open_input
@@ -100,6 +100,9 @@ def prepare(
     side_files = _side_files(analysis)
     fingerprint = _fingerprint(analysis, files, side_files, unblind=unblind)
     if _is_up_to_date(out, fingerprint):
+        if has_leftovers(out):
+            with locked(out) as folder:
+                folder.remove_unused()
         return out
     with locked(out) as folder:
         try:
