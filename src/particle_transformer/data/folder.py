@@ -94,9 +94,9 @@ def locked(out: Path) -> Iterator[StoreFolder]:
         with _writing(out):
             (out / SHARDS).mkdir(parents=True, exist_ok=True)
         with _locked_file(out):
-            folder = StoreFolder(out)
-            folder.remove_unfinished()
-            yield folder
+            store = StoreFolder(out)
+            store.remove_unfinished()
+            yield store
     finally:
         if not (out / NAME).exists():
             for folder in (out / SHARDS, *missing):
