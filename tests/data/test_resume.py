@@ -101,6 +101,7 @@ from particle_transformer.data.chunk import ChunkReader
 
 base, chunk, moments = Path(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4])
 prepare.__globals__["CHUNK_ENTRIES"] = chunk
+prepare.__globals__["CHECKED_ENTRIES"] = 3  # to tell the scan from reading
 old = make_analysis(base, event={"select": "MET_pt > 50", "features": ["MET_pt"]})
 new = make_analysis(base)
 
@@ -126,7 +127,7 @@ def counted(out):
     read = ChunkReader.read
 
     def one(self, start, stop):
-        if stop - start <= chunk:
+        if stop - start > 3:
             with (base / "reads").open("a") as file:
                 file.write(".")
         return read(self, start, stop)
@@ -247,7 +248,7 @@ def test_killed_at_any_step_the_next_run_finishes(pair):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("chunk", "moments"), [(4, 20), (12, 0)], ids=["any moment", "any step"])
+@pytest.mark.parametrize(("chunk", "moments"), [(4, 10), (20, 0)], ids=["any moment", "any step"])
 def test_killed_at_many_points(pair, chunk, moments):
     check_kills(pair, chunk=chunk, moments=moments)
 
