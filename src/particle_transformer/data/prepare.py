@@ -321,7 +321,7 @@ def _read(
     for index, task in enumerate(tasks):
         if (found := folder.find(task.key)) is not None:
             read[index] = ReadChunk(task, *found)
-    sizes = [task.file.size * (task.stop - task.start) // max(task.entries, 1) for task in tasks]
+    sizes = [_bytes_up_to(task, task.stop) - _bytes_up_to(task, task.start) for task in tasks]
     total = sum(sizes)
     done = sum(sizes[index] for index in read)
     missing = [index for index in range(len(tasks)) if index not in read]
@@ -341,6 +341,11 @@ def _read(
     finally:
         maker.close()
     return [read[index] for index in sorted(read)], [failed[index] for index in sorted(failed)]
+
+
+def _bytes_up_to(task: ChunkTask, entry: int) -> int:
+    """The part of the file up to an entry, were all entries of one size."""
+    return task.file.size * entry // task.entries if task.entries else 0
 
 
 def _incomplete(out: Path, failed: Sequence[FailedChunk], chunks: int) -> InputFileError:
