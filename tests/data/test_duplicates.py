@@ -37,7 +37,8 @@ def reference(parts: Parts) -> Duplicate | None:
         return None
     first = min(again, key=lambda identity: again[identity][0])
     counts = Counter(tuple(row) for part in parts for row in part.tolist())
-    return Duplicate(*again[first][:2], first, sum(count - 1 for count in counts.values()))
+    one, two = again[first][:2]
+    return Duplicate(one, two, first, sum(count - 1 for count in counts.values()))
 
 
 NUMBERS = st.one_of(st.integers(0, 3), st.integers(-(2**63), 2**63 - 1), st.just(-1))

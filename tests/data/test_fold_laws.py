@@ -16,6 +16,7 @@ from scipy.stats import chi2, kstest
 
 from helpers.files import analysis_content, make_analysis, make_sample, write_parquet
 from particle_transformer.data import Store, StoreRows, prepare
+from particle_transformer.data.tasks import in_order
 from particle_transformer.events import fold_of, split_roles
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ LAYOUTS = st.tuples(
     st.sampled_from(["in order", "backwards"]),
 )
 
+Layout = tuple[list[int], list[int], int, str]
+
 
 def backwards(function: Any, tasks: Any) -> Any:
     """A cluster whose last task is done first."""
@@ -39,8 +42,11 @@ def backwards(function: Any, tasks: Any) -> Any:
         yield index, function(tasks[index])
 
 
+RUNNERS = {"in order": in_order, "backwards": backwards}
+
+
 def roles_by_event(
-    folder: Path, layout: tuple[list[int], list[int], int, str], source: dict[str, Any]
+    folder: Path, layout: Layout, source: dict[str, Any]
 ) -> dict[tuple[int, float], tuple[str, ...]]:
     """Prepare the sample in a layout; the role of each event for each of three networks.
 
@@ -59,8 +65,7 @@ def roles_by_event(
     )
     usual, prepare.__globals__["CHUNK_ENTRIES"] = prepare.__globals__["CHUNK_ENTRIES"], chunk
     try:
-        other = {"runner": backwards} if runner == "backwards" else {}
-        store = Store(prepare(analysis, folder / "out", **other))
+        store = Store(prepare(analysis, folder / "out", runner=RUNNERS[runner]))
     finally:
         prepare.__globals__["CHUNK_ENTRIES"] = usual
     events = StoreRows(store).take(np.arange(len(StoreRows(store))))
@@ -74,7 +79,7 @@ def roles_by_event(
     return {name: tuple(roles) for name, roles in found.items()}
 
 
-PLAIN = (list(range(EVENTS)), [], 1000, "in order")
+PLAIN: Layout = (list(range(EVENTS)), [], 1000, "in order")
 SOURCES = [{"event_number": "event"}, {"identity": ["run", "luminosityBlock", "event"]}, {}]
 
 

@@ -46,7 +46,7 @@ def reads(monkeypatch) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def base(tmp_path) -> Path:
+def base(tmp_path: Path) -> Path:
     for number, name in enumerate(("s.root", "b1.root", "b2.root")):
         sample = make_sample(number, ENTRIES, first_event=1000 * number)
         write_baskets(tmp_path / name, sample, CHUNK)

@@ -36,7 +36,7 @@ def small_chunks(monkeypatch):
 
 
 @pytest.fixture
-def pair(tmp_path) -> Path:
+def pair(tmp_path: Path) -> Path:
     write_pair(tmp_path)
     return tmp_path
 
