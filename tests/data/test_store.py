@@ -199,7 +199,7 @@ def test_incomplete_store(store):
     failed = {"path": "/data/s.root", "start": 7, "stop": 14, "error": "/data/s.root: is damaged"}
     edit(store, complete=False, failed=[failed])
     message = (
-        r"out: the store is marked incomplete, 1 chunks are missing \(the first is /data/s.root, "
+        r"out: the store is marked incomplete, 1 chunk is missing \(the first is /data/s.root, "
         r"entries 7 to 14: /data/s.root: is damaged\); mend the file and run aot prepare again, or "
         r"leave the file out with exclude under its process$"
     )

@@ -50,15 +50,19 @@ def prepare(
     from particle_transformer.data import prepare as run
 
     analysis = load_analysis(file)
-    with Progress() as progress:
-        if dask is None:
-            run(analysis, out, unblind=unblind, progress=progress)
-        else:
-            from particle_transformer.distributed import DaskRunner, connect
+    try:
+        with Progress() as progress:
+            if dask is None:
+                run(analysis, out, unblind=unblind, progress=progress)
+            else:
+                from particle_transformer.distributed import DaskRunner, connect
 
-            with connect(dask) as client:
-                runner = DaskRunner(client)
-                run(analysis, out, unblind=unblind, runner=runner, progress=progress)
+                with connect(dask) as client:
+                    runner = DaskRunner(client)
+                    run(analysis, out, unblind=unblind, runner=runner, progress=progress)
+    except KeyboardInterrupt:
+        typer.echo(f"{out}: the chunks that were read are kept; run again to go on", err=True)
+        raise
     print_cutflow(Store(out).manifest)
     say(f"prepared {out}")
 

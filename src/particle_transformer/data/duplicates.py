@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +52,7 @@ def find_duplicate(rows: list[int], read: Callable[[int], NDArray[np.int64]]) ->
     Returns
     -------
     Duplicate or None
-        The first found, with the number of all.
+        The first in the order of parts and rows, with the number of all.
     """
     passes = max(1, -(-sum(rows) // EVENTS_AT_ONCE))
     found: Duplicate | None = None
@@ -72,15 +72,14 @@ def find_duplicate(rows: list[int], read: Callable[[int], NDArray[np.int64]]) ->
         identity, place = identity[order], place[order]
         again = np.flatnonzero((identity[1:] == identity[:-1]).all(axis=1))
         count += len(again)
-        if found is None and len(again):
-            row = int(again[0])
-            first, second = sorted(tuple(map(int, place[row + step])) for step in (0, 1))
-            found = Duplicate(
-                (first[0], first[1]),
-                (second[0], second[1]),
-                tuple(map(int, identity[row])),
-                0,
-            )
-    if found is None:
-        return None
-    return Duplicate(found.first, found.second, found.identity, count)
+        if len(again):
+            # Sorting was stable: of equal identities the first in order comes first.
+            row = again[np.lexsort(place[again].T[::-1])[0]]
+            pair = (_place(place[row]), _place(place[row + 1]))
+            if found is None or pair < (found.first, found.second):
+                found = Duplicate(*pair, tuple(map(int, identity[row])), 0)
+    return None if found is None else replace(found, count=count)
+
+
+def _place(place: NDArray[np.int64]) -> tuple[int, int]:
+    return int(place[0]), int(place[1])

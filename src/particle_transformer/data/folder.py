@@ -11,25 +11,29 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from particle_transformer.data.manifest import NAME
+from particle_transformer.data.manifest import NAME, read_manifest
 from particle_transformer.data.shard import ShardRecord, record_of
 from particle_transformer.data.store import SHARDS
-from particle_transformer.errors import OutputError
+from particle_transformer.errors import InputFileError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["StoreFolder", "check_place", "locked"]
+__all__ = ["StoreFolder", "check_place", "has_leftovers", "locked"]
 
 LOCK = ".lock"
-TEMPORARY = ".tmp"
+
+_TEMPORARY = r"\.[0-9a-f]{8}\.tmp"
+_SHARD = re.compile(rf"[0-9a-f]{{32}}\.arrow({_TEMPORARY})?")
+_UNFINISHED = re.compile(rf".+{_TEMPORARY}")
 
 
 def check_place(out: Path) -> None:
@@ -45,12 +49,33 @@ def check_place(out: Path) -> None:
     if not out.is_dir():
         message = f"{out}: exists and is not a folder; give --out another place"
         raise OutputError(message)
-    content = {path.name for path in out.iterdir()}
-    other = sorted(content - {NAME, SHARDS, LOCK})
+    content = set(os.listdir(out))  # noqa: PTH208 (names alone)
+    own = {NAME, SHARDS, LOCK} | {name for name in content if _is_unfinished_manifest(name)}
+    other = sorted(content - own)
+    if not other and (out / SHARDS).is_dir():
+        other = [f"{SHARDS}/{name}" for name in _names(out / SHARDS) if not _SHARD.fullmatch(name)]
     if other or (NAME in content and SHARDS not in content):
         found = f"it holds {other[0]}" if other else f"no {SHARDS}"
         message = f"{out}: exists and is not a prepared store ({found}); give --out another place"
         raise OutputError(message)
+
+
+def has_leftovers(out: Path) -> bool:
+    """Whether the whole store `out` holds what a killed program had no time to remove.
+
+    Not where this program may not write: then it is not its own to clean.
+    """
+    wanted = {entry.name for entry in read_manifest(out).shards}
+    left = {*_names(out)} - {NAME, SHARDS} or {*_names(out / SHARDS)} - wanted
+    return bool(left) and os.access(out, os.W_OK) and os.access(out / SHARDS, os.W_OK)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))  # noqa: PTH208 (names alone)
+
+
+def _is_unfinished_manifest(name: str) -> bool:
+    return name.startswith(NAME) and _UNFINISHED.fullmatch(name) is not None
 
 
 @contextmanager
@@ -66,12 +91,12 @@ def locked(out: Path) -> Iterator[StoreFolder]:
     """
     missing = [path for path in (out, *out.parents) if not path.exists()]
     try:
-        (out / SHARDS).mkdir(parents=True, exist_ok=True)
+        with _writing(out):
+            (out / SHARDS).mkdir(parents=True, exist_ok=True)
         with _locked_file(out):
-            yield StoreFolder(out)
-    except OSError as error:
-        message = f"{out}: cannot be written ({error.strerror or error})"
-        raise OutputError(message) from error
+            store = StoreFolder(out)
+            store.remove_unfinished()
+            yield store
     finally:
         if not (out / NAME).exists():
             for folder in (out / SHARDS, *missing):
@@ -80,16 +105,29 @@ def locked(out: Path) -> Iterator[StoreFolder]:
 
 
 @contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Report what the system refuses while the store is written, not while inputs are read."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{out}: cannot be written ({error.strerror or error})"
+        raise OutputError(message) from error
+
+
+@contextmanager
 def _locked_file(out: Path) -> Iterator[None]:
     # The lock goes with the process that holds it, however that ends.
     path = out / LOCK
     while True:
-        with path.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                message = f"{out}: another aot prepare is writing this store; wait for it"
-                raise OutputError(message) from error
+        with _writing(out):
+            file = path.open("w")
+        with file:
+            with _writing(out):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    message = f"{out}: another aot prepare is writing this store; wait for it"
+                    raise OutputError(message) from error
             if not _is_file_at(file.fileno(), path):
                 continue  # its last holder removed it between opening and locking
             try:
@@ -119,9 +157,17 @@ class StoreFolder:
         self._path = path
         self._shards = path / SHARDS
         self._written: list[Path] = []
+        try:
+            known = read_manifest(path).shards
+        except InputFileError:
+            known = []  # the first preparation of this store, or none that can be used
+        self._checksums = {entry.name: entry.sha256 for entry in known}
 
     def find(self, key: str) -> tuple[ShardRecord, str] | None:
-        """Record and SHA-256 of the shard `key`; None where it is not there, or not whole."""
+        """Record and SHA-256 of the shard `key`.
+
+        None where it is not there, not whole, or altered since the manifest was written.
+        """
         path = self._shards / _name(key)
         try:
             with path.open("rb") as file:
@@ -132,7 +178,8 @@ class StoreFolder:
                 whole = reader.get_batch(0).num_rows == record.rows
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
             return None  # it is made anew
-        return (record, digest) if whole else None
+        unaltered = self._checksums.get(path.name, digest) == digest
+        return (record, digest) if whole and unaltered else None
 
     def put(self, key: str, content: bytes) -> tuple[ShardRecord, str]:
         """Write a shard; gives its record and SHA-256."""
@@ -149,23 +196,43 @@ class StoreFolder:
         """
         self._write(self._path / NAME, manifest.encode())
         if keep is not None:
-            wanted = {_name(key) for key in keep}
+            self._keep({_name(key) for key in keep})
+
+    def remove_unused(self) -> None:
+        """Remove all shards that the manifest does not name."""
+        self._keep({entry.name for entry in read_manifest(self._path).shards})
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed program has left half written."""
+        with _writing(self._path):
+            for folder in (self._path, self._shards):
+                for path in folder.iterdir():
+                    if _UNFINISHED.fullmatch(path.name):
+                        path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove the shards that were written here."""
+        with _writing(self._path):
+            for path in self._written:
+                path.unlink(missing_ok=True)
+
+    def _keep(self, wanted: set[str]) -> None:
+        with _writing(self._path):
             for path in self._shards.iterdir():
                 if path.name not in wanted:
                     path.unlink()
 
-    def discard(self) -> None:
-        """Remove the shards that were written here, and what a killed program has left half."""
-        for path in [*self._written, *self._shards.glob(f"*{TEMPORARY}")]:
-            path.unlink(missing_ok=True)
-
     def _write(self, path: Path, content: bytes) -> None:
-        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+        with _writing(self._path):
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())  # or a power cut may leave the name without the bytes
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 def _name(key: str) -> str:

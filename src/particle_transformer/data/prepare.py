@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from particle_transformer.config import DATA, analysis_fingerprint
 from particle_transformer.data.chunk import ChunkReader
 from particle_transformer.data.duplicates import find_duplicate
 from particle_transformer.data.files import InputFile, check_unchanged, find_files
-from particle_transformer.data.folder import StoreFolder, check_place, locked
+from particle_transformer.data.folder import StoreFolder, check_place, has_leftovers, locked
 from particle_transformer.data.manifest import FORMAT_VERSION, FailedChunk
 from particle_transformer.data.partial import check_name
 from particle_transformer.data.scan import ScannedFile, Scanner, open_input
@@ -26,6 +27,7 @@ from particle_transformer.data.summary import ReadChunk, make_manifest
 from particle_transformer.data.tasks import CHUNK_ENTRIES, ChunkTask, Runner, in_order
 from particle_transformer.errors import (
     AOTError,
+    ClusterError,
     InputFileError,
     OutputError,
     SampleError,
@@ -100,22 +102,26 @@ def prepare(
     side_files = _side_files(analysis)
     fingerprint = _fingerprint(analysis, files, side_files, unblind=unblind)
     if _is_up_to_date(out, fingerprint):
+        if has_leftovers(out):
+            with locked(out) as folder:
+                folder.remove_unused()
         return out
     with locked(out) as folder:
         try:
             scanned = _scan(analysis, files, runner, unblind=unblind)
             tasks = _tasks(analysis, scanned, side_files, unblind=unblind)
             chunks, failed = _read(analysis, tasks, folder, runner, unblind, progress)
-            _check_duplicates(analysis, chunks, out)
             manifest = make_manifest(
                 analysis, scanned, chunks, failed, fingerprint=fingerprint, unblind=unblind
             )
         except AOTError as error:
-            # The user has something to mend; what was read before that is of no use. A full disk
-            # may be mended without any change, and so may what the system reports as an OSError.
-            if not isinstance(error, OutputError):
+            # The user has something to mend in the analysis file; what was read before that is of
+            # no use. A full disk or a cluster that went away leaves it as good as it was.
+            if not isinstance(error, OutputError | ClusterError):
                 folder.discard()
             raise
+        # What was read stays: only the files with the copies change.
+        _check_duplicates(analysis, chunks, out)
         folder.commit(manifest.to_json(), None if failed else [task.key for task in tasks])
     if failed:
         raise _incomplete(out, failed, len(tasks))
@@ -147,7 +153,8 @@ def check_inputs(analysis: Analysis) -> list[tuple[InputFile, int]]:
 class ChunkMaker:
     """Makes the content of a chunk's shard, here or on another machine: a function that pickles.
 
-    Chunks of one file that follow one another are read from one open file.
+    Chunks of one file that follow one another are read from one open file; each thread of a worker
+    that has several opens its own.
 
     Parameters
     ----------
@@ -160,7 +167,7 @@ class ChunkMaker:
     def __init__(self, analysis: Analysis, *, unblind: bool) -> None:
         self._analysis = analysis
         self._unblind = unblind
-        self._open: tuple[InputFile, Reader, ChunkReader] | None = None
+        self._open: list[tuple[InputFile, Reader, ChunkReader]] = []
 
     def __call__(self, task: ChunkTask) -> bytes:
         """The shard of one chunk.
@@ -171,30 +178,42 @@ class ChunkMaker:
             If the file cannot be read, or is no longer the one that was found.
         """
         file = task.file
+        opened = self._reopened(file)
         try:
-            if self._open is None or self._open[0] != file:
-                self.close()
-                check_unchanged(file)
-                reader = open_input(self._analysis, file)
-                chunks = ChunkReader(reader, self._analysis, file, unblind=self._unblind)
-                self._open = (file, reader, chunks)
-            content = shard_bytes(self._open[2].read(task.start, task.stop), file)
+            content = shard_bytes(opened[2].read(task.start, task.stop), file)
             check_unchanged(file)
         except BaseException:
-            self.close()
+            opened[1].__exit__()
             raise
         if task.stop == task.entries:
-            self.close()
+            opened[1].__exit__()
+        else:
+            self._open.append(opened)
         return content
 
     def close(self) -> None:
-        """Close the file that is open."""
-        if self._open is not None:
-            self._open[1].__exit__()
-            self._open = None
+        """Close the files that are open."""
+        while self._open:
+            self._open.pop()[1].__exit__()
+
+    def _reopened(self, file: InputFile) -> tuple[InputFile, Reader, ChunkReader]:
+        """Take the open file, which is no other thread's from then on, or open it."""
+        with suppress(IndexError):
+            opened = self._open.pop()
+            if opened[0] == file:
+                return opened
+            opened[1].__exit__()
+        check_unchanged(file)
+        reader = open_input(self._analysis, file)
+        try:
+            chunks = ChunkReader(reader, self._analysis, file, unblind=self._unblind)
+        except BaseException:
+            reader.__exit__()
+            raise
+        return file, reader, chunks
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_open": None}
+        return {**vars(self), "_open": []}
 
 
 def _side_files(analysis: Analysis) -> dict[str, str]:
@@ -304,6 +323,7 @@ def _read(
         if (found := folder.find(task.key)) is not None:
             read[index] = ReadChunk(task, *found)
     sizes = [_size(task) for task in tasks]
+    total = sum(sizes)
     done = sum(sizes[index] for index in read)
     missing = [index for index in range(len(tasks)) if index not in read]
     failed: dict[int, FailedChunk] = {}
@@ -318,7 +338,7 @@ def _read(
                 read[index] = ReadChunk(task, *folder.put(task.key, result))
             done += sizes[index]
             if progress is not None:
-                progress(f"reading ({task.file.process})", done, sum(sizes))
+                progress(f"reading ({task.file.process})", done, total)
     finally:
         maker.close()
     return [read[index] for index in sorted(read)], [failed[index] for index in sorted(failed)]
@@ -345,7 +365,8 @@ def _incomplete(out: Path, failed: Sequence[FailedChunk], chunks: int) -> InputF
 def _check_duplicates(analysis: Analysis, chunks: Sequence[ReadChunk], out: Path) -> None:
     """Refuse events that are there twice, where run, section and event number identify them.
 
-    Data is looked through as a whole, because one event may be in two primary datasets.
+    Data is looked through as a whole, because one event may be in two primary datasets, and the
+    run, which belongs to one era, is among its numbers; each simulated process numbers its own.
     """
     if len(analysis.source.identity) < 3:
         return
@@ -353,7 +374,7 @@ def _check_duplicates(analysis: Analysis, chunks: Sequence[ReadChunk], out: Path
     for chunk in chunks:
         file = chunk.task.file
         is_data = analysis.class_of(file.process) == DATA
-        owner = ("", file.era) if is_data else (file.process, file.era, file.variation)
+        owner = () if is_data else (file.process, file.era, file.variation)
         if chunk.record.rows:
             groups[owner].append(chunk)
     for members in groups.values():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from particle_transformer.config import DATA
 from particle_transformer.data.chunk import ChunkReader
+from particle_transformer.data.files import check_unchanged
 from particle_transformer.data.readers import open_reader
 from particle_transformer.errors import InputFileError
 
@@ -51,7 +52,8 @@ class Scanner:
         Raises
         ------
         InputFileError
-            If it is damaged, or lacks what the analysis file names.
+            If it is damaged, lacks what the analysis file names, or is no longer the one that was
+            found.
         """
         with open_input(self._analysis, file) as reader:
             chunks = ChunkReader(reader, self._analysis, file, unblind=self._unblind)
@@ -69,6 +71,7 @@ class Scanner:
                     f"under another name of weights"
                 )
                 raise InputFileError(message)
+            check_unchanged(file)
             return ScannedFile(file, reader.entries, stated)
 
 

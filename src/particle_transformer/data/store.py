@@ -53,10 +53,10 @@ class Store:
         self.path = path
         self.manifest: Manifest = read_manifest(path)
         if not self.manifest.complete:
-            failed = self.manifest.failed[0]
+            failed, count = self.manifest.failed[0], len(self.manifest.failed)
+            missing = "1 chunk is missing" if count == 1 else f"{count} chunks are missing"
             message = (
-                f"{path}: the store is marked incomplete, {len(self.manifest.failed)} chunks are "
-                f"missing (the first is {failed.path}, entries {failed.start} to {failed.stop}: "
+                f"{path}: the store is marked incomplete, {missing} (the first is {failed.path}, entries {failed.start} to {failed.stop}: "
                 f"{failed.error}); mend the file and run aot prepare again, or leave the file out "
                 f"with exclude under its process"
             )

@@ -64,7 +64,7 @@ def score_run(
     Raises
     ------
     InputFileError
-        If the store is gone, or is not the one the networks were trained on.
+        If the store is gone, altered, or not the one the networks were trained on.
     """
     record = run.read_record()
     analysis = load_analysis(run.analysis)
@@ -74,6 +74,7 @@ def score_run(
             f"{store.path}: the store has changed since {run.path} was trained on it; train again"
         )
         raise InputFileError(message)
+    store.verify()
     folds = int(record["folds"])
     every = store.events()
     simulated = np.array([name != DATA for name in store.manifest.classes])

@@ -72,7 +72,9 @@ def train(
         prepared = prepare(
             analysis, store or partial.path / "store", unblind=unblind, progress=progress
         )
-        _train(analysis, Store(prepared), partial, own_store=store is None, progress=progress)
+        whole = Store(prepared)
+        whole.verify()
+        _train(analysis, whole, partial, own_store=store is None, progress=progress)
         check_new(out, "aot train")  # another training may have finished there first
         if out.exists():
             out.rmdir()
