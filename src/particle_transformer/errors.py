@@ -15,6 +15,7 @@ __all__ = [
     "AnalysisFileError",
     "ClusterError",
     "ExpressionError",
+    "IncompleteStoreError",
     "InputFileError",
     "MissingExtraError",
     "ModelInputError",
@@ -39,6 +40,10 @@ class ExpressionError(AOTError):
 
 class InputFileError(AOTError):
     """An input file is missing, damaged, or lacks a tree or branch."""
+
+
+class IncompleteStoreError(InputFileError):
+    """Some chunks of the input cannot be read; the others are kept."""
 
 
 class SampleError(AOTError):

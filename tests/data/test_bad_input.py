@@ -160,6 +160,14 @@ def test_a_link_to_the_same_file_is_found_out(pair):
     assert "matched by processes.sig (era all) and processes.bkg (era all)" in message
 
 
+def test_a_table_has_no_trees_to_tell_two_processes_apart(tmp_path):
+    write_parquet(tmp_path / "s.parquet", make_sample(1, 20))
+    one = {"class": "signal", "cross_section": 1.0, "files": ["s.parquet"], "tree": "one"}
+    two = {"class": "background", "cross_section": 1.0, "files": ["s.parquet"], "tree": "two"}
+    message = refusal(tmp_path, InputFileError, processes={"sig": one, "bkg": two})
+    assert "matched by processes.sig (era all) and processes.bkg (era all)" in message
+
+
 def test_two_patterns_of_one_process_may_match_one_file(pair):
     settings = make_analysis(pair, processes=processes(["s.root", "s*.root"]))
     assert len(Store(prepare(settings, pair / "out")).manifest.inputs) == 2

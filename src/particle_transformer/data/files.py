@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import fsspec
@@ -70,7 +70,7 @@ def find_files(analysis: Analysis) -> list[InputFile]:
             paths.update(_match(pattern, key))
         for path in sorted(paths - _excluded(analysis, name)):
             file = InputFile(path, name, era, tree, variation, *_state(path))
-            owner = owners.setdefault((path, tree), file)
+            owner = owners.setdefault((path, tree if _has_trees(analysis, path) else ""), file)
             if owner is not file:
                 message = (
                     f"{path}: matched by {_place(owner)} and {_place(file)}; every file belongs "
@@ -123,6 +123,13 @@ def _excluded(analysis: Analysis, process: str) -> set[str]:
     for pattern in analysis.processes[process].exclude:
         excluded.update(_match(pattern, f"processes.{process}.exclude"))
     return excluded
+
+
+def _has_trees(analysis: Analysis, path: str) -> bool:
+    """Whether a file may hold several trees; of other formats it is one table."""
+    if analysis.source.format is not None:
+        return analysis.source.format in ("nanoaod", "delphes", "root")
+    return PurePosixPath(path.partition("?")[0]).suffix.lower() == ".root"
 
 
 def _place(file: InputFile) -> str:

@@ -28,6 +28,7 @@ from particle_transformer.data.tasks import CHUNK_ENTRIES, ChunkTask, Runner, in
 from particle_transformer.errors import (
     AOTError,
     ClusterError,
+    IncompleteStoreError,
     InputFileError,
     OutputError,
     SampleError,
@@ -87,8 +88,10 @@ def prepare(
     Raises
     ------
     InputFileError
-        If a file is missing, damaged, or lacks what the analysis file names; if single chunks
-        cannot be read, the others are kept and the store is marked incomplete.
+        If a file is missing, damaged, or lacks what the analysis file names.
+    IncompleteStoreError
+        If single chunks cannot be read: the others are kept, and the store, also where an older
+        one was, is marked incomplete.
     SampleError
         If a process has no event left, a class has no positive total weight, a feature is NaN or
         infinite (with ``source.non_finite: error``), or an event is there twice.
@@ -352,14 +355,14 @@ def _size(task: ChunkTask) -> int:
     return after - before
 
 
-def _incomplete(out: Path, failed: Sequence[FailedChunk], chunks: int) -> InputFileError:
+def _incomplete(out: Path, failed: Sequence[FailedChunk], chunks: int) -> IncompleteStoreError:
     first = failed[0]
     message = (
         f"{first.error} [entries {first.start} to {first.stop}; {len(failed)} of {chunks} chunks "
         f"could not be read, the others are kept in {out}, which is marked incomplete; mend the "
         f"file and prepare again, or leave it out with exclude under its process]"
     )
-    return InputFileError(message)
+    return IncompleteStoreError(message)
 
 
 def _check_duplicates(analysis: Analysis, chunks: Sequence[ReadChunk], out: Path) -> None:

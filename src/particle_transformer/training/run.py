@@ -14,7 +14,7 @@ from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder, check_new
 from particle_transformer.config import dump_analysis
 from particle_transformer.data import Store, StoreRows, partial_beside, prepare
-from particle_transformer.errors import SampleError
+from particle_transformer.errors import IncompleteStoreError, InputFileError, SampleError
 from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.training.fit import fit_network
 from particle_transformer.training.roles import fold_samples
@@ -69,9 +69,20 @@ def train(
     check_new(out, "aot train")
     with partial_beside(out) as folder:
         partial = RunFolder(folder)
-        prepared = prepare(
-            analysis, store or partial.path / "store", unblind=unblind, progress=progress
-        )
+        try:
+            prepared = prepare(
+                analysis, store or partial.path / "store", unblind=unblind, progress=progress
+            )
+        except IncompleteStoreError as error:
+            if store is not None:
+                raise
+            # What could be read goes with the unfinished run.
+            reason = str(error).partition(" [")[0]
+            message = (
+                f"{reason}; mend the file, leave it out with exclude under its process, or keep "
+                f"what can be read: aot prepare FILE --out STORE, then aot train --store STORE"
+            )
+            raise InputFileError(message) from error
         whole = Store(prepared)
         whole.verify()
         _train(analysis, whole, partial, own_store=store is None, progress=progress)
