@@ -69,7 +69,7 @@ def test_a_branch_missing_in_some_files_is_found_before_anything_is_read(base, b
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_files_with_other_number_types_give_the_same_events(base, dtype):
-    """Jets of 16-bit integers or double precision beside those of single precision."""
+    """A jet pt in 16-bit integers is the same number in single or double precision."""
     sample = make_sample(3, 30, first_event=1000)
     rounded = {
         **sample.jagged,
@@ -92,9 +92,9 @@ def test_files_with_other_number_types_give_the_same_events(base, dtype):
     assert len(one) == len(other) > 20
     np.testing.assert_array_equal(one.identity, other.identity)
     np.testing.assert_allclose(one.event, other.event, rtol=2e-7)
-    jets, same = one.objects["jets"], other.objects["jets"]
-    np.testing.assert_array_equal(jets.offsets, same.offsets)
-    np.testing.assert_allclose(jets.values, same.values, rtol=2e-7)
+    objects, same = one.objects["jets"], other.objects["jets"]
+    np.testing.assert_array_equal(objects.offsets, same.offsets)
+    np.testing.assert_allclose(objects.values, same.values, rtol=2e-7)
 
 
 def test_a_number_that_is_text_in_another_file(base):
