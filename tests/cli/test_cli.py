@@ -94,7 +94,7 @@ def test_prepare_writes_a_store_and_shows_the_cutflow(tmp_path: Path) -> None:
     assert (tmp_path / "store" / "manifest.json").exists()
 
 
-def test_a_failing_command_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failing_command_leaves_no_result(tmp_path: Path) -> None:
     file = small_analysis(tmp_path)
     content = yaml.safe_load(file.read_text())
     content["event"]["select"] = "met.pt > 1e9"
@@ -105,7 +105,9 @@ def test_a_failing_command_leaves_nothing(tmp_path: Path) -> None:
         ["train", file, "--out", tmp_path / "r"],
     ):
         assert_one_line(aot(*command), "none of its 400 events is left", "met.pt > 1e9")
-    assert set(tmp_path.iterdir()) == before
+    # What was read serves the next preparation.
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "s"}
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["shards"]
 
 
 def test_prepare_tells_what_was_dropped_and_truncated(tmp_path: Path) -> None:

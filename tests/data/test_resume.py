@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -622,8 +623,17 @@ def test_a_file_deleted_meanwhile_is_refused(pair):
         Store(pair / "out")
 
 
-def test_a_mistake_found_at_the_end_leaves_nothing(pair):
-    event = {"select": "MET_pt > 1e6", "features": ["MET_pt"]}
-    with pytest.raises(SampleError):
-        prepare(make_analysis(pair, event=event), pair / "out")
-    assert not (pair / "out").exists()
+def test_a_mistake_found_at_the_end_costs_no_chunk_of_the_other_processes(pair, reads):
+    write_root(
+        pair / "empty.root", make_sample(5, 40, first_event=70_000).replaced(MET_pt=np.zeros(40))
+    )
+    event = {"select": "MET_pt > 20", "features": ["MET_pt"]}
+    processes = analysis_content()["processes"]
+    more = {"class": "background", "cross_section": 1.0, "files": ["empty.root"]}
+    with pytest.raises(SampleError, match=r"process vv: none of its 40 events is left"):
+        prepare(make_analysis(pair, event=event, processes={**processes, "vv": more}), pair / "out")
+    assert not (pair / "out" / "manifest.json").exists()
+    assert reads.all
+    reads.all.clear()
+    prepare(make_analysis(pair, event=event, processes=processes), pair / "out")
+    assert reads.all == []

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from particle_transformer.cli.progress import say
+from particle_transformer.config import DATA
 
 if TYPE_CHECKING:
     from particle_transformer.data import Manifest
@@ -29,6 +30,22 @@ def print_cutflow(manifest: Manifest) -> None:
             f"{row.yield_:.6g} ± {row.yield_error:.2g}",
         )
     Console().print(table)
+    simulated = {
+        process
+        for process, kind in zip(manifest.processes, manifest.classes, strict=True)
+        if kind != DATA
+    }
+    normalised = any(luminosity is not None for luminosity in manifest.luminosity.values())
+    counted = [
+        record.process
+        for record in manifest.inputs
+        if normalised and record.process in simulated and not record.stated
+    ]
+    if counted:
+        say(
+            f"normalised to their own entries, as no file states what was generated: "
+            f"{', '.join(dict.fromkeys(counted))}"
+        )
     for process, counts in manifest.non_finite.items():
         for feature, events in counts.items():
             say(f"dropped: {events} events of {process} with NaN or infinity in {feature}")

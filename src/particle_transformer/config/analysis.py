@@ -99,8 +99,12 @@ class Analysis(Section):
     def files_read(self) -> tuple[str, ...]:
         """Every luminosity mask and correction file, sorted; their content shapes the events."""
         masks = {era.lumi_mask for era in self.eras.values() if era.lumi_mask is not None}
-        corrections = {path for _, weight in self._corrections() for path in weight.files}
-        return tuple(sorted(masks | corrections))
+        return tuple(sorted(masks | set(self.correction_files)))
+
+    @property
+    def correction_files(self) -> tuple[str, ...]:
+        """Every file of weights and their variations, sorted."""
+        return tuple(sorted({path for _, weight in self._corrections() for path in weight.files}))
 
     def _corrections(self) -> list[tuple[str, Correction]]:
         """Every correction with its key."""

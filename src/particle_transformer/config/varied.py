@@ -179,6 +179,7 @@ def _check_met(analysis: Analysis, where: str, side: str, varied: Varied) -> Non
             "as jets.pt"
         )
         raise problem(message, key)
+    _check_views(analysis, f"{where}.{side}", varied)
     for collection in dict.fromkeys(owner for owner, _ in varied.fields):
         if not {(collection, "pt"), (collection, "phi")} & varied.fields.keys():
             message = f"{side} varies neither pt nor phi of {collection}; the MET follows these"
@@ -188,3 +189,21 @@ def _check_met(analysis: Analysis, where: str, side: str, varied: Varied) -> Non
             if name not in entry.fields:
                 message = f"needs the field {name} of {collection}; {nearest(name, entry.fields)}"
                 raise problem(message, key)
+
+
+def _check_views(analysis: Analysis, where: str, varied: Varied) -> None:
+    """Collections of the same objects move the MET once, so they must move alike."""
+    views: dict[str, str] = {}
+    for name in dict.fromkeys(owner for owner, _ in varied.fields):
+        prefix = analysis.objects[name].collection
+        if prefix is None:
+            continue
+        first = views.setdefault(prefix, name)
+        for field_name in ("pt", "phi"):
+            one, other = (varied.fields.get((view, field_name)) for view in (first, name))
+            if one != other:
+                message = (
+                    f"{first} and {name} are the same objects ({prefix}) and vary differently; "
+                    f"expected {field_name} to vary alike, for propagate_to_met counts it once"
+                )
+                raise problem(message, f"{where}.{name}.{field_name}")

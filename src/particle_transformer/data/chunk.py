@@ -129,6 +129,7 @@ class ChunkReader:
         )
         self._weights = EventWeights(analysis)
         self._sides = [] if self._is_data or file.variation else self._varied_sides()
+        self._check_trigger(file.era)
         nominal = self._names.branches(self._nominal_expressions())
         others = [] if self._is_data else self._weights.expressions
         for side, weights in self._sides:
@@ -144,6 +145,15 @@ class ChunkReader:
         }
         every = (name for names in self._branches.values() for name in names)
         self._needed = tuple(dict.fromkeys([*every, *self._identity]))
+
+    def _check_trigger(self, era: str) -> None:
+        """Trigger menus change between files: say whose key a missing branch stands in."""
+        trigger = self._analysis.eras[era].trigger
+        try:
+            self._names.branches([] if trigger is None else [(trigger, None)])
+        except InputFileError as error:
+            message = f"eras.{era}.trigger: {error}"
+            raise InputFileError(message) from error
 
     def _varied_sides(self) -> list[tuple[Side, EventWeights]]:
         def weights(varied: Varied) -> EventWeights:
@@ -214,7 +224,9 @@ class ChunkReader:
             weight = self._weights.product(scope, size)
             generator = generator_weight(self._analysis, scope, size)
         unweighted = ~(np.isfinite(weight) & np.isfinite(generator))
-        weight, generator = np.where(unweighted, 0, weight), np.where(unweighted, 0, generator)
+        weight = np.where(unweighted, 0, weight)
+        # The denominator counts every generated event, also one that another weight spoils.
+        generator = np.where(np.isfinite(generator), generator, 0)
         cutflow = Cutflow()
         cutflow.add("read", np.ones(size, dtype=np.bool_), weight)
         certified = self._selection.certified(columns, self._identity)
@@ -237,9 +249,10 @@ class ChunkReader:
             non_finite["weight"] = int(unweighted.sum())
             counted.columns["weight"] = unweighted[kept]
         varied = {}
-        for (side, weights), side_scope, side_regions, name in zip(
-            self._sides, scopes, varied_regions, self._side_names, strict=True
+        for (side, weights), side_scope, side_regions in zip(
+            self._sides, scopes, varied_regions, strict=True
         ):
+            name = side.name
             side_flaws = Flaws(dict(flaws.columns))
             changed = self._varied(side, weights, side_scope, kept, side_regions, side_flaws)
             varied[name] = changed
@@ -261,12 +274,6 @@ class ChunkReader:
             +Counter({name: int(cut[inside].sum()) for name, cut in truncated.items()}),
             non_finite,
         )
-
-    @property
-    def _side_names(self) -> list[str]:
-        return [varied.name for varied in self._analysis.varied if not varied.files][
-            : len(self._sides)
-        ]
 
     def _check_momenta(self, columns: dict[str, Column]) -> None:
         for branch, text, collection in self._jagged_momenta:

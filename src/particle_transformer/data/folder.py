@@ -156,7 +156,6 @@ class StoreFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._shards = path / SHARDS
-        self._written: list[Path] = []
         try:
             known = read_manifest(path).shards
         except InputFileError:
@@ -185,7 +184,6 @@ class StoreFolder:
         """Write a shard; gives its record and SHA-256."""
         path = self._shards / _name(key)
         self._write(path, content)
-        self._written.append(path)
         record = record_of(pa.ipc.open_file(pa.BufferReader(content)).schema)
         return record, hashlib.sha256(content).hexdigest()
 
@@ -209,12 +207,6 @@ class StoreFolder:
                 for path in folder.iterdir():
                     if _UNFINISHED.fullmatch(path.name):
                         path.unlink(missing_ok=True)
-
-    def discard(self) -> None:
-        """Remove the shards that were written here."""
-        with _writing(self._path):
-            for path in self._written:
-                path.unlink(missing_ok=True)
 
     def _keep(self, wanted: set[str]) -> None:
         with _writing(self._path):

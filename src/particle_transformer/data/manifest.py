@@ -27,7 +27,18 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class InputRecord:
-    """One input file: what was read from it and kept."""
+    """One input file: what was read from it and kept.
+
+    Attributes
+    ----------
+    entries, kept
+        In the file, and in a nominal region.
+    stated
+        Whether the file states its generated sums (``Runs.genEventSumw``); else they are those of
+        its own entries.
+    generated, sum_of_weights
+        Number of generated events, and the sum of their generator weights.
+    """
 
     path: str
     process: str
@@ -38,6 +49,7 @@ class InputRecord:
     version: str
     entries: int
     kept: int
+    stated: bool
     generated: float
     sum_of_weights: float
 

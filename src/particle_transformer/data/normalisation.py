@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,16 +15,17 @@ if TYPE_CHECKING:
     from particle_transformer.config import Analysis
     from particle_transformer.data.manifest import InputRecord
     from particle_transformer.data.readers import Generated
+    from particle_transformer.data.scan import ScannedFile
 
-__all__ = ["generated_sum", "normalisation"]
+__all__ = ["check_stated", "generated_sum", "normalisation"]
 
 FEMTOBARN_PER_PICOBARN = 1000.0
 
 
 def generated_sum(
     stated: Generated | None, *, weighted: bool, entries: int, generator_sum: float
-) -> tuple[float, bool]:
-    """Generated sum of generator weights of one file, and whether the file itself states it.
+) -> float:
+    """Generated sum of generator weights of one file.
 
     Parameters
     ----------
@@ -36,13 +38,11 @@ def generated_sum(
         selection of ours.
     """
     if stated is not None:
-        return (stated.sum_of_weights if weighted else stated.count), True
-    return (generator_sum if weighted else float(entries)), False
+        return stated.sum_of_weights if weighted else stated.count
+    return generator_sum if weighted else float(entries)
 
 
-def normalisation(
-    analysis: Analysis, inputs: Sequence[InputRecord], stated: Sequence[bool]
-) -> dict[str, dict[str, float]]:
+def normalisation(analysis: Analysis, inputs: Sequence[InputRecord]) -> dict[str, dict[str, float]]:
     """Factor from the product of an event's weights to its physics weight.
 
     cross_section [pb] × 1000 fb/pb × luminosity [fb⁻¹] / Σ generator weights of all generated
@@ -55,13 +55,9 @@ def normalisation(
     inputs
         The nominal input files, or those of a variation; a process and era without any has no
         factor.
-    stated
-        For each of them, whether it states its generated sum itself.
 
     Raises
     ------
-    InputFileError
-        If only some files of a process and era state their generated sum.
     SampleError
         If that sum is not a positive finite number.
     """
@@ -69,25 +65,13 @@ def normalisation(
     for name, process in analysis.processes.items():
         factors[name] = {}
         for era in process.files:
-            chosen = [
-                (record, known)
-                for record, known in zip(inputs, stated, strict=True)
-                if (record.process, record.era) == (name, era)
-            ]
+            chosen = [record for record in inputs if (record.process, record.era) == (name, era)]
             if not chosen:
                 continue  # a variation replaces only some processes and eras
             if process.cross_section is None:
                 factors[name][era] = 1.0
                 continue
-            silent = [record.path for record, known in chosen if not known]
-            if silent and len(silent) < len(chosen):
-                message = (
-                    f"processes.{name} (era {era}): {len(chosen) - len(silent)} of {len(chosen)} "
-                    f"files state their generated sum of weights (Runs.genEventSumw), {silent[0]} "
-                    f"does not; all files of a process and era must, or none"
-                )
-                raise InputFileError(message)
-            total = sum(record.sum_of_weights for record, _ in chosen)
+            total = sum(record.sum_of_weights for record in chosen)
             if not np.isfinite(total) or total <= 0:
                 message = (
                     f"processes.{name} (era {era}): the sum of generator weights is {total:g}; "
@@ -98,3 +82,27 @@ def normalisation(
             assert luminosity is not None, "the analysis file was validated"
             factors[name][era] = process.cross_section * FEMTOBARN_PER_PICOBARN * luminosity / total
     return factors
+
+
+def check_stated(analysis: Analysis, scanned: Sequence[ScannedFile]) -> None:
+    """Check that all files of a process, era and variation state their generated sums, or none.
+
+    Raises
+    ------
+    InputFileError
+        If only some do.
+    """
+    groups: defaultdict[tuple[str, str, str], list[ScannedFile]] = defaultdict(list)
+    for found in scanned:
+        file = found.file
+        if analysis.processes[file.process].cross_section is not None:
+            groups[file.process, file.era, file.variation].append(found)
+    for (process, era, _), members in groups.items():
+        silent = [found.file.path for found in members if found.stated is None]
+        if silent and len(silent) < len(members):
+            message = (
+                f"processes.{process} (era {era}): {len(members) - len(silent)} of {len(members)} "
+                f"files state their generated sum of weights (Runs.genEventSumw), {silent[0]} "
+                f"does not; all files of a process and era must, or none"
+            )
+            raise InputFileError(message)

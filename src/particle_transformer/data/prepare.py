@@ -19,6 +19,7 @@ from particle_transformer.data.duplicates import find_duplicate
 from particle_transformer.data.files import InputFile, check_unchanged, find_files
 from particle_transformer.data.folder import StoreFolder, check_place, has_leftovers, locked
 from particle_transformer.data.manifest import FORMAT_VERSION, FailedChunk
+from particle_transformer.data.normalisation import check_stated
 from particle_transformer.data.partial import check_name
 from particle_transformer.data.scan import ScannedFile, Scanner, open_input
 from particle_transformer.data.shard import shard_bytes
@@ -26,11 +27,8 @@ from particle_transformer.data.store import SHARDS, Store
 from particle_transformer.data.summary import ReadChunk, make_manifest
 from particle_transformer.data.tasks import CHUNK_ENTRIES, ChunkTask, Runner, in_order
 from particle_transformer.errors import (
-    AOTError,
-    ClusterError,
     IncompleteStoreError,
     InputFileError,
-    OutputError,
     SampleError,
 )
 
@@ -48,8 +46,8 @@ __all__ = ["check_inputs", "prepare"]
 CHECKED_ENTRIES = 100
 """Entries of each file that `check_inputs` evaluates."""
 
-CHUNK_SECTIONS = ("source", "objects", "event", "weights", "regions", "variations")
-"""The sections that decide the content of a shard, beside the era's own settings."""
+CHUNK_SECTIONS = ("source", "objects", "event", "regions")
+"""The sections that decide the content of every shard; more decide those of simulation."""
 
 
 def prepare(
@@ -110,21 +108,13 @@ def prepare(
                 folder.remove_unused()
         return out
     with locked(out) as folder:
-        try:
-            scanned = _scan(analysis, files, runner, unblind=unblind)
-            tasks = _tasks(analysis, scanned, side_files, unblind=unblind)
-            chunks, failed = _read(analysis, tasks, folder, runner, unblind, progress)
-            manifest = make_manifest(
-                analysis, scanned, chunks, failed, fingerprint=fingerprint, unblind=unblind
-            )
-        except AOTError as error:
-            # The user has something to mend in the analysis file; what was read before that is of
-            # no use. A full disk or a cluster that went away leaves it as good as it was.
-            if not isinstance(error, OutputError | ClusterError):
-                folder.discard()
-            raise
-        # What was read stays: only the files with the copies change.
+        scanned = _scan(analysis, files, runner, unblind=unblind)
+        tasks = _tasks(analysis, scanned, side_files, unblind=unblind)
+        chunks, failed = _read(analysis, tasks, folder, runner, unblind, progress)
         _check_duplicates(analysis, chunks, out)
+        manifest = make_manifest(
+            analysis, scanned, chunks, failed, fingerprint=fingerprint, unblind=unblind
+        )
         folder.commit(manifest.to_json(), None if failed else [task.key for task in tasks])
     if failed:
         raise _incomplete(out, failed, len(tasks))
@@ -274,8 +264,11 @@ def _scan(
         # Where every file lacks it, the mistake is in the analysis file.
         if len(errors) in (1, len(files)):
             raise first
-        message = f"{first} (the first of {len(errors)} such files of {len(files)})"
+        others = [files[index].path for index in sorted(errors)[1:]]
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        message = f"{first} (nor can these be read: {', '.join(others[:5])}{more})"
         raise InputFileError(message) from first
+    check_stated(analysis, list(found.values()))
     return [found[index] for index in range(len(files))]
 
 
@@ -286,20 +279,26 @@ def _tasks(
     *,
     unblind: bool,
 ) -> list[ChunkTask]:
-    decisive = analysis_fingerprint(analysis, sections=CHUNK_SECTIONS)
+    common = analysis_fingerprint(analysis, sections=CHUNK_SECTIONS)
+    simulated = _digest(
+        weights=analysis_fingerprint(analysis, sections=("weights",)),
+        # Alternative samples have shards of their own.
+        variations=[repr(varied) for varied in analysis.varied if not varied.files],
+        corrections={path: side_files[path] for path in analysis.correction_files},
+    )
     tasks = []
     for found in scanned:
         file, era = found.file, analysis.eras[found.file.era]
         is_data = analysis.class_of(file.process) == DATA
+        mask = era.lumi_mask if is_data else None
         made_from = _digest(
-            analysis=decisive,
+            common=common,
+            simulated=None if is_data else simulated,
             momenta=analysis.model.pair_bias,
             aliases=era.aliases,
             trigger=era.trigger,
-            lumi_mask=is_data and era.lumi_mask,
-            side_files=side_files,
+            lumi_mask=None if mask is None else side_files[mask],
             file=asdict(file),
-            is_data=is_data,
             unblind=is_data and unblind,
             version=__version__,
             format=FORMAT_VERSION,

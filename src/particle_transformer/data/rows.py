@@ -42,7 +42,8 @@ class StoreRows:
     def take(self, index: NDArray[np.int64]) -> Events:
         """The events of the rows `index` (int64 (selected,)), in that order.
 
-        Rows count through the shards in their order, as in `Store.events`.
+        Rows count through the shards in their order; rows that are in variations only count, too
+        (all their region flags are False).
 
         Raises
         ------

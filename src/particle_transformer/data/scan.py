@@ -9,7 +9,7 @@ from particle_transformer.config import DATA
 from particle_transformer.data.chunk import ChunkReader
 from particle_transformer.data.files import check_unchanged
 from particle_transformer.data.readers import open_reader
-from particle_transformer.errors import InputFileError
+from particle_transformer.errors import AnalysisFileError, InputFileError
 
 if TYPE_CHECKING:
     from particle_transformer.config import Analysis
@@ -62,7 +62,15 @@ class Scanner:
             stated = None
             if self._analysis.class_of(file.process) != DATA:
                 stated = reader.generated()
-            weighted = "generator" in self._analysis.weights
+            weights = self._analysis.weights
+            weighted = "generator" in weights
+            misnamed = [name for name, text in weights.items() if text == "genWeight"]
+            if misnamed and not weighted:
+                message = (
+                    f"weights.{misnamed[0]} is genWeight, the generator weight, but is not called "
+                    f"so; name it generator, or nothing normalises it ({file.path})"
+                )
+                raise AnalysisFileError(message)
             if stated is not None and weighted and not chunks.generator_is_branch:
                 message = (
                     f"{file.path}: weights.generator is {self._analysis.weights['generator']!r}, "

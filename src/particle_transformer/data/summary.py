@@ -65,8 +65,6 @@ def make_manifest(
 
     Raises
     ------
-    InputFileError
-        If only some files of a process state their generated sum of weights.
     SampleError
         If a process has no event left, a class has no positive total weight, or a feature is NaN
         or infinite (with ``source.non_finite: error``).
@@ -102,7 +100,7 @@ def make_manifest(
                     chunk.sha256,
                 )
             )
-        total, _ = generated_sum(
+        total = generated_sum(
             found.stated,
             weighted="generator" in analysis.weights,
             entries=found.entries,
@@ -113,6 +111,7 @@ def make_manifest(
                 **asdict(file),
                 entries=found.entries,
                 kept=sum(chunk.record.events for chunk in read),
+                stated=found.stated is not None,
                 generated=float(found.entries if found.stated is None else found.stated.count),
                 sum_of_weights=total,
             )
@@ -123,11 +122,7 @@ def make_manifest(
         _check_processes(analysis, inputs, non_finite, unblind=unblind)
         for name in ("", *dict.fromkeys(file.variation for file in inputs if file.variation)):
             chosen = [n for n, file in enumerate(inputs) if file.variation == name]
-            factors[name] = normalisation(
-                analysis,
-                [inputs[n] for n in chosen],
-                [scanned[n].stated is not None for n in chosen],
-            )
+            factors[name] = normalisation(analysis, [inputs[n] for n in chosen])
         cutflow = _yields(cutflows, factors[""])
         _check_classes(analysis, cutflow)
     return Manifest(
@@ -225,6 +220,13 @@ def _check_processes(
 
 
 def _check_classes(analysis: Analysis, cutflow: Sequence[CutflowRow]) -> None:
+    for row in cutflow:
+        if not np.isfinite([row.yield_, row.yield_error]).all():
+            message = (
+                f"process {row.process} (era {row.era}): the weights of {row.cut!r} are too large to "
+                f"add up (yield {row.yield_:g} ± {row.yield_error:g}); expected finite sums"
+            )
+            raise SampleError(message)
     for name in analysis.classes:
         members = [process for process in analysis.processes if analysis.class_of(process) == name]
         total = sum(row.yield_ for row in cutflow if row.process in members and row.cut == "kept")

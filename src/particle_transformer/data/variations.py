@@ -45,6 +45,8 @@ class Side:
     """
 
     def __init__(self, analysis: Analysis, varied: Varied, names: Names) -> None:
+        self.name = varied.name
+        self._analysis = analysis
         self._varied = varied
         self._names = names
         self._key = f"variations.{varied.name}"
@@ -86,7 +88,11 @@ class Side:
 
     @property
     def _recoiling(self) -> list[str]:
-        return list(dict.fromkeys(collection for collection, _ in self._varied.fields))
+        """The varied collections; of several views of the same objects in the files one."""
+        found: dict[str, str] = {}
+        for name, _ in self._varied.fields:
+            found.setdefault(self._analysis.objects[name].collection or name, name)
+        return list(dict.fromkeys(found.values()))
 
     def touches(self, expressions: Iterable[tuple[str, str | None]]) -> bool:
         """Whether any of the expressions depends on what the side changes."""
