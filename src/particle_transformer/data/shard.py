@@ -35,13 +35,23 @@ import pyarrow as pa
 from particle_transformer.data.cutflow import Cutflow, Row
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from particle_transformer.data.chunk import Chunk, VariedColumns
     from particle_transformer.data.files import InputFile
     from particle_transformer.events import Ragged
 
-__all__ = ["ShardRecord", "record_of", "shard_bytes"]
+__all__ = [
+    "ShardRecord",
+    "flat",
+    "map_shard",
+    "matrix",
+    "record_of",
+    "shard_bytes",
+    "shard_name",
+]
 
 METADATA_KEY = b"chunk"
 
@@ -128,6 +138,33 @@ def record_of(schema: pa.Schema) -> ShardRecord:
         If it is no shard's.
     """
     return ShardRecord(**json.loads((schema.metadata or {})[METADATA_KEY]))
+
+
+def shard_name(key: str) -> str:
+    """The file name of the shard `key`."""
+    return f"{key}.arrow"
+
+
+def map_shard(path: Path) -> Any:
+    """The rows of a shard as an Arrow record batch in mapped memory.
+
+    Raises
+    ------
+    OSError, pyarrow.ArrowException
+        If the file is missing, or is no whole Arrow file.
+    """
+    return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+
+
+def flat(column: Any) -> NDArray[Any]:
+    """A column of numbers: (rows,), sharing memory."""
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=True)
+    return values
+
+
+def matrix(column: Any) -> NDArray[Any]:
+    """A fixed_size_list column: (rows, list size), sharing memory."""
+    return flat(column.values).reshape(-1, column.type.list_size)
 
 
 def _objects(name: str, ragged: Ragged, suffix: str = "") -> dict[str, pa.Array]:

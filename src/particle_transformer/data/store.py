@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from particle_transformer.data.manifest import Manifest, ShardEntry, read_manifest
-from particle_transformer.data.shard import record_of
+from particle_transformer.data.shard import flat, map_shard, matrix, record_of
 from particle_transformer.errors import InputFileError, nearest
 from particle_transformer.events import Events, Ragged
 
@@ -136,7 +136,7 @@ class Store:
         files, entries = [], []
         for entry, _ in self._chosen(variation):
             inside = self._inside(self._read(entry, None, variation))
-            entries.append(_flat(self._batch(entry), "entry")[inside])
+            entries.append(flat(self._batch(entry).column("entry"))[inside])
             files.append(np.full(len(entries[-1]), entry.input, dtype=np.int32))
         return np.concatenate(files), np.concatenate(entries)
 
@@ -175,7 +175,7 @@ class Store:
     def _batch(self, entry: ShardEntry) -> Any:
         path = self._file(entry)
         try:
-            return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+            return map_shard(path)
         except (pa.ArrowException, OSError) as error:
             message = f"{path}: missing or damaged ({error}); prepare the store anew"
             raise InputFileError(message) from error
@@ -194,35 +194,31 @@ class Store:
             return batch.column(varied if varied in columns else name)
 
         objects = {}
-        for collection, features in manifest.objects.items():
+        for collection in manifest.objects:
             listed = column(f"objects.{collection}")
             momenta = None
             if f"momenta.{collection}" in columns:
-                momenta = _matrix(column(f"momenta.{collection}").values, 4)
+                momenta = matrix(column(f"momenta.{collection}").values)
             objects[collection] = Ragged(
-                _matrix(listed.values, len(features)),
-                listed.offsets.to_numpy(zero_copy_only=True),
+                matrix(listed.values),
+                flat(listed.offsets),
                 momenta,
             )
         event = np.empty((batch.num_rows, 0), dtype=np.float32)
         if manifest.event:
-            event = _matrix(batch.column("event"), len(manifest.event))
+            event = matrix(batch.column("event"))
         if variation is not None and f"event{suffix}" in columns:
             changed = record_of(batch.schema).varied_event[variation]
             event = event.copy()
-            event[:, changed] = _matrix(batch.column(f"event{suffix}"), len(changed))
-        identity = batch.column("identity")
+            event[:, changed] = matrix(batch.column(f"event{suffix}"))
         events = Events(
             objects,
             event,
-            column("event_weight").to_numpy(zero_copy_only=True),
-            _matrix(identity, identity.type.list_size),
+            flat(column("event_weight")),
+            matrix(batch.column("identity")),
             np.full(batch.num_rows, manifest.processes.index(record.process), dtype=np.int16),
             np.full(batch.num_rows, manifest.eras.index(record.era), dtype=np.int16),
-            {
-                name: column(f"region.{name}").to_numpy(zero_copy_only=True).view(np.bool_)
-                for name in manifest.regions
-            },
+            {name: flat(column(f"region.{name}")).view(np.bool_) for name in manifest.regions},
         )
         factors = manifest.normalisation
         if record.variation:
@@ -230,14 +226,3 @@ class Store:
         if rows is not None:
             events = events.take(rows)
         return replace(events, weight=events.weight * factors[record.process][record.era])
-
-
-def _matrix(listed: Any, width: int) -> NDArray[Any]:
-    """fixed_size_list[width] → (rows, width), sharing memory."""
-    matrix: NDArray[Any] = listed.values.to_numpy(zero_copy_only=True).reshape(-1, width)
-    return matrix
-
-
-def _flat(batch: Any, name: str) -> NDArray[Any]:
-    column: NDArray[Any] = batch.column(name).to_numpy(zero_copy_only=True)
-    return column
