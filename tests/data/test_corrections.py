@@ -337,7 +337,7 @@ def test_conditions_are_no_numbers(file: str) -> None:
         (b'{"schema_version": 1, "corrections": []}', "not a correction file"),
         (b"\xff\xfe", "cannot read the correction file [(].*utf-8"),
         (b"\x1f\x8b\x08", "cannot read the correction file [(]Compressed"),
-        (gzip.compress(b"{" * 999)[:-20] + bytes(20), "cannot read the correction file"),
+        (gzip.compress(b"{" * 999, mtime=0)[:-20] + bytes(20), "cannot read the correction file"),
         (None, "cannot read the correction file [(]No such file"),
     ],
 )

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from particle_transformer.config import DATA
+from particle_transformer.data.shard import flat, matrix
+from particle_transformer.errors import SampleError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Duplicate", "find_duplicate"]
+    from particle_transformer.config import Analysis
+    from particle_transformer.data.summary import ReadChunk
+
+__all__ = ["Duplicate", "check_duplicates", "find_duplicate"]
 
 EVENTS_AT_ONCE = 5_000_000
 """Identities sorted in memory at once; more are looked through in several passes."""
@@ -83,3 +91,58 @@ def find_duplicate(rows: list[int], read: Callable[[int], NDArray[np.int64]]) ->
 
 def _place(place: NDArray[np.int64]) -> tuple[int, int]:
     return int(place[0]), int(place[1])
+
+
+def check_duplicates(
+    analysis: Analysis, chunks: Sequence[ReadChunk], rows: Callable[[str], Any]
+) -> None:
+    """Refuse events that are there twice, where run, section and event number identify them.
+
+    Data is looked through as a whole, because one event may be in two primary datasets, and the
+    run, which belongs to one era, is among its numbers; each simulated process numbers its own.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    chunks
+        In the order of files and entries.
+    rows
+        Gives the rows of the shard of a chunk's key, as an Arrow record batch.
+
+    Raises
+    ------
+    SampleError
+        If there is such an event; the message says where both are.
+    """
+    if len(analysis.source.identity) < 3:
+        return
+    groups: defaultdict[tuple[str, ...], list[ReadChunk]] = defaultdict(list)
+    for chunk in chunks:
+        file = chunk.task.file
+        is_data = analysis.class_of(file.process) == DATA
+        owner = () if is_data else (file.process, file.era, file.variation)
+        if chunk.record.rows:
+            groups[owner].append(chunk)
+    for members in groups.values():
+
+        def read(part: int, members: list[ReadChunk] = members) -> NDArray[np.int64]:
+            return matrix(rows(members[part].task.key).column("identity"))
+
+        found = find_duplicate([chunk.record.rows for chunk in members], read)
+        if found is None:
+            continue
+        places = []
+        for part, row in (found.first, found.second):
+            entry = int(flat(rows(members[part].task.key).column("entry"))[row])
+            places.append(f"entry {entry} of {members[part].task.file.path}")
+        numbers = ", ".join(
+            f"{name} {value}"
+            for name, value in zip(analysis.source.identity, found.identity, strict=True)
+        )
+        message = (
+            f"{found.count} selected events are there twice; the first ({numbers}) is "
+            f"{places[0]} and {places[1]}; remove one copy, or, if different events share "
+            f"numbers, leave out source.identity"
+        )
+        raise SampleError(message)

@@ -14,12 +14,12 @@ import os
 import re
 import secrets
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from particle_transformer.data.manifest import NAME, read_manifest
-from particle_transformer.data.shard import ShardRecord, record_of
+from particle_transformer.data.shard import ShardRecord, map_shard, record_of, shard_name
 from particle_transformer.data.store import SHARDS
 from particle_transformer.errors import InputFileError, OutputError
 
@@ -167,7 +167,7 @@ class StoreFolder:
 
         None where it is not there, not whole, or altered since the manifest was written.
         """
-        path = self._shards / _name(key)
+        path = self._shards / shard_name(key)
         try:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -182,10 +182,14 @@ class StoreFolder:
 
     def put(self, key: str, content: bytes) -> tuple[ShardRecord, str]:
         """Write a shard; gives its record and SHA-256."""
-        path = self._shards / _name(key)
+        path = self._shards / shard_name(key)
         self._write(path, content)
         record = record_of(pa.ipc.open_file(pa.BufferReader(content)).schema)
         return record, hashlib.sha256(content).hexdigest()
+
+    def rows(self, key: str) -> Any:
+        """The rows of a shard that is there, as an Arrow record batch."""
+        return map_shard(self._shards / shard_name(key))
 
     def commit(self, manifest: str, keep: Iterable[str] | None) -> None:
         """Write the manifest, which makes the store, and remove all shards but `keep`.
@@ -194,7 +198,7 @@ class StoreFolder:
         """
         self._write(self._path / NAME, manifest.encode())
         if keep is not None:
-            self._keep({_name(key) for key in keep})
+            self._keep({shard_name(key) for key in keep})
 
     def remove_unused(self) -> None:
         """Remove all shards that the manifest does not name."""
@@ -225,7 +229,3 @@ class StoreFolder:
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
-
-
-def _name(key: str) -> str:
-    return f"{key}.arrow"

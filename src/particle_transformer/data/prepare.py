@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from particle_transformer._version import __version__
 from particle_transformer.config import DATA, analysis_fingerprint
 from particle_transformer.data.chunk import ChunkReader
-from particle_transformer.data.duplicates import find_duplicate
+from particle_transformer.data.duplicates import check_duplicates
 from particle_transformer.data.files import InputFile, check_unchanged, find_files
 from particle_transformer.data.folder import StoreFolder, check_place, has_leftovers, locked
 from particle_transformer.data.manifest import FORMAT_VERSION, FailedChunk
@@ -23,20 +20,13 @@ from particle_transformer.data.normalisation import check_stated
 from particle_transformer.data.partial import check_name
 from particle_transformer.data.scan import ScannedFile, Scanner, open_input
 from particle_transformer.data.shard import shard_bytes
-from particle_transformer.data.store import SHARDS, Store
+from particle_transformer.data.store import Store
 from particle_transformer.data.summary import ReadChunk, make_manifest
 from particle_transformer.data.tasks import CHUNK_ENTRIES, ChunkTask, Runner, in_order
-from particle_transformer.errors import (
-    IncompleteStoreError,
-    InputFileError,
-    SampleError,
-)
+from particle_transformer.errors import IncompleteStoreError, InputFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from particle_transformer.config import Analysis
     from particle_transformer.data.readers import Reader
@@ -44,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["check_inputs", "prepare"]
 
 CHECKED_ENTRIES = 100
-"""Entries of each file that `check_inputs` evaluates."""
+"""Entries of each file that are evaluated before any file is read whole."""
 
 CHUNK_SECTIONS = ("source", "objects", "event", "regions")
 """The sections that decide the content of every shard; more decide those of simulation."""
@@ -111,7 +101,7 @@ def prepare(
         scanned = _scan(analysis, files, runner, unblind=unblind)
         tasks = _tasks(analysis, scanned, side_files, unblind=unblind)
         chunks, failed = _read(analysis, tasks, folder, runner, unblind, progress)
-        _check_duplicates(analysis, chunks, out)
+        check_duplicates(analysis, chunks, folder.rows)
         manifest = make_manifest(
             analysis, scanned, chunks, failed, fingerprint=fingerprint, unblind=unblind
         )
@@ -362,52 +352,3 @@ def _incomplete(out: Path, failed: Sequence[FailedChunk], chunks: int) -> Incomp
         f"file and prepare again, or leave it out with exclude under its process]"
     )
     return IncompleteStoreError(message)
-
-
-def _check_duplicates(analysis: Analysis, chunks: Sequence[ReadChunk], out: Path) -> None:
-    """Refuse events that are there twice, where run, section and event number identify them.
-
-    Data is looked through as a whole, because one event may be in two primary datasets, and the
-    run, which belongs to one era, is among its numbers; each simulated process numbers its own.
-    """
-    if len(analysis.source.identity) < 3:
-        return
-    groups: defaultdict[tuple[str, ...], list[ReadChunk]] = defaultdict(list)
-    for chunk in chunks:
-        file = chunk.task.file
-        is_data = analysis.class_of(file.process) == DATA
-        owner = () if is_data else (file.process, file.era, file.variation)
-        if chunk.record.rows:
-            groups[owner].append(chunk)
-    for members in groups.values():
-
-        def read(part: int, members: list[ReadChunk] = members) -> NDArray[np.int64]:
-            return _column(out, members[part], "identity")
-
-        found = find_duplicate([chunk.record.rows for chunk in members], read)
-        if found is None:
-            continue
-        places = []
-        for part, row in (found.first, found.second):
-            entry = int(_column(out, members[part], "entry")[row])
-            places.append(f"entry {entry} of {members[part].task.file.path}")
-        numbers = ", ".join(
-            f"{name} {value}"
-            for name, value in zip(analysis.source.identity, found.identity, strict=True)
-        )
-        message = (
-            f"{found.count} selected events are there twice; the first ({numbers}) is "
-            f"{places[0]} and {places[1]}; remove one copy, or, if different events share "
-            f"numbers, leave out source.identity"
-        )
-        raise SampleError(message)
-
-
-def _column(out: Path, chunk: ReadChunk, name: str) -> NDArray[np.int64]:
-    path = out / SHARDS / f"{chunk.task.key}.arrow"
-    column = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0).column(name)
-    if not isinstance(column, pa.FixedSizeListArray):
-        values: NDArray[np.int64] = column.to_numpy(zero_copy_only=True)
-        return values
-    matrix: NDArray[np.int64] = column.values.to_numpy(zero_copy_only=True)
-    return matrix.reshape(-1, column.type.list_size)

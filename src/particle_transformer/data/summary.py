@@ -14,12 +14,14 @@ from particle_transformer.config import DATA, dump_analysis
 from particle_transformer.data.cutflow import Cutflow
 from particle_transformer.data.manifest import CutflowRow, InputRecord, Manifest, ShardEntry
 from particle_transformer.data.normalisation import generated_sum, normalisation
+from particle_transformer.data.shard import shard_name
 from particle_transformer.errors import SampleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from particle_transformer.config import Analysis
+    from particle_transformer.data.files import InputFile
     from particle_transformer.data.manifest import FailedChunk
     from particle_transformer.data.scan import ScannedFile
     from particle_transformer.data.shard import ShardRecord
@@ -69,16 +71,16 @@ def make_manifest(
         If a process has no event left, a class has no positive total weight, or a feature is NaN
         or infinite (with ``source.non_finite: error``).
     """
-    by_file: defaultdict[str, list[ReadChunk]] = defaultdict(list)
+    by_file: defaultdict[InputFile, list[ReadChunk]] = defaultdict(list)
     for chunk in chunks:
-        by_file[_key(chunk.task.file.path, chunk.task.file.tree)].append(chunk)
+        by_file[chunk.task.file].append(chunk)
     cutflows: defaultdict[tuple[str, str], Cutflow] = defaultdict(Cutflow)
     truncated: defaultdict[str, Counter[str]] = defaultdict(Counter)
     non_finite: defaultdict[str, Counter[str]] = defaultdict(Counter)
     inputs, shards = [], []
     for index, found in enumerate(scanned):
         file = found.file
-        read = by_file[_key(file.path, file.tree)]
+        read = by_file[file]
         for chunk in read:
             record = chunk.record
             if not file.variation:
@@ -91,7 +93,7 @@ def make_manifest(
             task = chunk.task
             shards.append(
                 ShardEntry(
-                    f"{task.key}.arrow",
+                    shard_name(task.key),
                     index,
                     task.start,
                     task.stop,
@@ -150,10 +152,6 @@ def make_manifest(
         },
         failed=list(failed),
     )
-
-
-def _key(path: str, tree: str) -> str:
-    return f"{path}\n{tree}"
 
 
 def _yields(
