@@ -38,6 +38,19 @@ def _mlp(state: State, name: str, layers: list[int], x: Array) -> Array:
     return _linear(state, f"{name}.{layers[-1]}", x)
 
 
+def _silu(x: Array) -> Array:
+    y: Array = x / (1 + np.exp(-x))
+    return y
+
+
+def _feedforward(state: State, name: str, kind: str, x: Array) -> Array:
+    hidden = _linear(state, f"{name}.hidden", _norm(state, f"{name}.norm", x))
+    if kind == "swiglu":
+        gate, linear = np.split(hidden, 2)
+        return _linear(state, f"{name}.out", _silu(gate) * linear)
+    return _linear(state, f"{name}.out", _gelu(hidden))
+
+
 def _softmax(x: Array) -> Array:
     e = np.exp(x - x.max())
     y: Array = e / e.sum()
@@ -114,7 +127,9 @@ def logits(
         projected = [
             np.split(
                 _linear(
-                    state, f"{block}.query_key_value", _norm(state, f"{block}.attention_norm", x)
+                    state,
+                    f"{block}.attention.query_key_value",
+                    _norm(state, f"{block}.attention.norm", x),
                 ),
                 3,
             )
@@ -124,33 +139,29 @@ def logits(
         after = []
         for i, x in enumerate(rows):
             branch = _attend(projected[i][0], keys, values_, bias[i], heads)
-            branch = _linear(state, f"{block}.attention_out", branch)
+            branch = _linear(state, f"{block}.attention.out", branch)
             skipped = _linear(state, f"{block}.skip", x) if f"{block}.skip.weight" in state else x
-            y = skipped + state[f"{block}.attention_scale.factor"] * branch
-            branch = _mlp(
-                state, f"{block}.feedforward", [0, 3], _norm(state, f"{block}.feedforward_norm", y)
-            )
-            after.append(y + state[f"{block}.feedforward_scale.factor"] * branch)
+            y = skipped + state[f"{block}.attention.out.scale"] * branch
+            branch = _feedforward(state, f"{block}.feedforward", arguments["feedforward"], y)
+            after.append(y + state[f"{block}.feedforward.out.scale"] * branch)
         rows = after
 
     token = state["class_token"]
     for number in range(arguments["num_class_blocks"]):
         block = f"class_blocks.{number}"
-        normed = [_norm(state, f"{block}.attention_norm", x) for x in [token, *rows]]
-        projected = [np.split(_linear(state, f"{block}.key_value", x), 2) for x in normed]
+        normed = [_norm(state, f"{block}.attention.norm", x) for x in [token, *rows]]
+        projected = [np.split(_linear(state, f"{block}.attention.key_value", x), 2) for x in normed]
         branch = _attend(
-            _linear(state, f"{block}.query", normed[0]),
+            _linear(state, f"{block}.attention.query", normed[0]),
             [p[0] for p in projected],
             [p[1] for p in projected],
             np.zeros((heads, len(normed))),
             heads,
         )
-        branch = _linear(state, f"{block}.attention_out", branch)
-        token = token + state[f"{block}.attention_scale.factor"] * branch
-        branch = _mlp(
-            state, f"{block}.feedforward", [0, 3], _norm(state, f"{block}.feedforward_norm", token)
-        )
-        token = token + state[f"{block}.feedforward_scale.factor"] * branch
+        branch = _linear(state, f"{block}.attention.out", branch)
+        token = token + state[f"{block}.attention.out.scale"] * branch
+        branch = _feedforward(state, f"{block}.feedforward", arguments["feedforward"], token)
+        token = token + state[f"{block}.feedforward.out.scale"] * branch
 
     standard = (event - state["event_scaling.mean"]) / state["event_scaling.scale"]
     joined = np.concatenate([_norm(state, "class_norm", token), standard])

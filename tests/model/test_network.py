@@ -82,7 +82,7 @@ def test_every_combination_of_the_three_widths_works(widths: tuple[int, int, int
     assert model.class_token.shape == (second,)
     for block in model.class_blocks:
         assert isinstance(block, ClassBlock)
-        assert block.feedforward[0].weight.shape == (first, second)
+        assert block.feedforward.hidden.weight.shape == (first, second)
 
 
 def test_the_documented_example_has_three_blocks_of_each_kind() -> None:
@@ -97,7 +97,7 @@ def test_the_widths_run_from_the_embedding_to_the_class_token() -> None:
     def widths(blocks: int) -> list[tuple[int, int]]:
         model = AnalysisObjectTransformer(3, 1, 8, 12, 16, num_heads=4, num_att_blocks=blocks)
         return [
-            (block.query_key_value.in_features, block.attention_out.out_features)
+            (block.attention.query_key_value.in_features, block.attention.out.out_features)
             for block in model.att_blocks
             if isinstance(block, AttBlock)
         ]

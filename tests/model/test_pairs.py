@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from model.samples import random_momenta
-from particle_transformer.model.attention import EventGrid
+from particle_transformer.model.packing import EventGrid, PairList
 from particle_transformer.model.pairs import PairBias, pair_features
 
 
@@ -96,10 +96,12 @@ def test_degenerate_momenta_have_finite_features_and_gradients(
 
 def test_the_bias_is_symmetric_and_zero_for_selves_and_empty_slots() -> None:
     torch.manual_seed(0)
-    bias = PairBias(num_heads=3)
-    grid = EventGrid.from_offsets(torch.tensor([0, 3, 3, 4, 6]))
+    bias = PairBias(num_heads=3, hidden=[5, 4])
+    offsets = torch.tensor([0, 3, 3, 4, 6])
+    pairs = PairList.from_offsets(offsets)
     momenta = torch.from_numpy(random_momenta(np.random.default_rng(0), (6,))).float()
-    values = bias(momenta, grid)  # (4, 3, 3, 3)
+    rows = bias(momenta[pairs.first], momenta[pairs.second])  # (4, 3)
+    values = pairs.spread(rows, EventGrid.from_offsets(offsets))  # (4, 3, 3, 3)
     assert values.shape == (4, 3, 3, 3)
     assert torch.equal(values, values.transpose(2, 3))
     assert (values.diagonal(dim1=2, dim2=3) == 0).all()

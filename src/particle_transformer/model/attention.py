@@ -1,12 +1,11 @@
-"""Attention inside events whose objects are packed end to end.
+"""Attention on a grid of events and slots, in PyTorch's own operations.
 
-Only this file knows that attention works on a dense (events, slots) grid; every linear layer
-works on packed rows.
+This defines what `particle_transformer.model.kernels` computes on packed objects.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,133 +14,118 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["EventGrid", "attend", "attend_from_class"]
+__all__ = ["attend_dense", "attend_from_class_dense"]
 
 
-@dataclass(frozen=True)
-class EventGrid:
-    """Where each packed object sits on the dense grid of a batch.
-
-    Attributes
-    ----------
-    events, slots
-        The grid's size; `slots` is the largest multiplicity, at least 1.
-    slot
-        int64 (objects,): position on the flattened grid, event × slots + place.
-    occupied
-        bool (events, slots).
-    """
-
-    events: int
-    slots: int
-    slot: Tensor
-    occupied: Tensor
-
-    @staticmethod
-    def from_offsets(offsets: Tensor) -> EventGrid:
-        """Lay out events that own the rows offsets[i]:offsets[i + 1]."""
-        counts = offsets.diff()  # (events,)
-        events, objects = len(counts), int(offsets[-1])
-        slots = int(counts.max()) if objects else 1
-        event = torch.repeat_interleave(counts)  # (objects,)
-        place = torch.arange(objects, device=offsets.device) - offsets[event]  # (objects,)
-        occupied = torch.arange(slots, device=offsets.device) < counts[:, None]  # (events, slots)
-        return EventGrid(events, slots, event * slots + place, occupied)
-
-    def scatter(self, rows: Tensor) -> Tensor:
-        """Spread `rows` (objects, …) over the grid: (events, slots, …), zero where empty."""
-        empty = rows.new_zeros(self.events * self.slots, *rows.shape[1:])
-        filled = empty.index_copy(0, self.slot, rows)  # (events × slots, …)
-        return filled.view(self.events, self.slots, *rows.shape[1:])
-
-    def gather(self, grid: Tensor) -> Tensor:
-        """Collect the objects of `grid` (events, slots, …) as rows (objects, …)."""
-        return grid.flatten(0, 1)[self.slot]
-
-
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    grid: EventGrid,
+def attend_dense(
+    query_key_value: Tensor,
+    occupied: Tensor,
     bias: Tensor | None,
+    heads: int,
     dropout: float,
+    maps: list[Tensor] | None = None,
 ) -> Tensor:
-    """Scaled dot-product attention of each object to all objects of its event.
+    """Attention of each slot to the occupied slots of its event.
 
-    softmax(q·k/√d + bias)·v, arXiv:1706.03762 eq. (1), with the bias of arXiv:2202.03772 eq. (4).
+    softmax(q·k/√d + bias)·v for each head, arXiv:1706.03762 eq. (1) and arXiv:2202.03772 eq. (4).
 
     Parameters
     ----------
-    query, key, value
-        (objects, heads, d).
-    grid
-        Where the objects sit.
+    query_key_value
+        (events, slots, 3 × width): query, key and value, each with head after head.
+    occupied
+        bool (events, slots).
     bias
-        (events, heads, slots, slots) added to the logits, or None.
+        (events, heads, slots, slots), or None.
+    heads
+        Attention heads.
     dropout
         Probability of dropping an attention weight.
+    maps
+        Gets the attention weights (events, heads, slots, slots), where given.
 
     Returns
     -------
     Tensor
-        (objects, heads, d).
+        (events, slots, width). What the slots that are not occupied get means nothing, but is
+        finite.
     """
     # Slot 0 is occupied in every event with objects. Opening it in empty events as well keeps
-    # their softmax defined; no row reads its result.
-    first = torch.zeros_like(grid.occupied)
-    first[:, :1] = True
-    mask = (grid.occupied | first)[:, None, None, :]  # (events, 1, 1, slots)
+    # their softmax defined.
+    first = torch.arange(occupied.shape[1], device=occupied.device) == 0  # (slots,)
+    mask = (occupied | first)[:, None, None, :]  # (events, 1, 1, slots)
     if bias is not None:
         mask = bias.masked_fill(~mask, -torch.inf)  # (events, heads, slots, slots)
-    attended = F.scaled_dot_product_attention(
-        grid.scatter(query).transpose(1, 2),  # (events, heads, slots, d)
-        grid.scatter(key).transpose(1, 2),
-        grid.scatter(value).transpose(1, 2),
-        attn_mask=mask,
-        dropout_p=dropout,
-    )
-    return grid.gather(attended.transpose(1, 2))  # (objects, heads, d)
+    parts = query_key_value.view(*query_key_value.shape[:2], 3, heads, -1)
+    query, key, value = parts.unbind(2)  # (events, slots, heads, d) each
+    attended = _attend(
+        query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), mask, dropout, maps
+    )  # (events, heads, slots, d)
+    return attended.transpose(1, 2).flatten(2)  # (events, slots, width)
 
 
-def attend_from_class(
+def attend_from_class_dense(
     query: Tensor,
-    class_key: Tensor,
-    class_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    grid: EventGrid,
+    class_key_value: Tensor,
+    key_value: Tensor,
+    occupied: Tensor,
+    heads: int,
     dropout: float,
+    maps: list[Tensor] | None = None,
 ) -> Tensor:
-    """Attention of the class token to itself and the objects of its event.
+    """Attention of the class token to itself and the occupied slots of its event.
 
     Class attention, arXiv:2103.17239 eqs. (5)-(7). The class token is never masked, so that an
     event without objects is as well-defined as any other.
 
     Parameters
     ----------
-    query, class_key, class_value
-        (events, heads, d).
-    key, value
-        (objects, heads, d).
-    grid
-        Where the objects sit.
-    dropout
-        Probability of dropping an attention weight.
+    query
+        (events, width).
+    class_key_value
+        (events, 2 × width): key and value of the class token.
+    key_value
+        (events, slots, 2 × width).
+    occupied
+        bool (events, slots).
+    heads, dropout
+        As in `attend_dense`.
+    maps
+        Gets the attention weights (events, heads, 1, 1 + slots), the class token's first.
 
     Returns
     -------
     Tensor
-        (events, heads, d).
+        (events, width).
     """
-    keys = torch.cat([class_key[:, None], grid.scatter(key)], 1)  # (events, 1 + slots, heads, d)
-    values = torch.cat([class_value[:, None], grid.scatter(value)], 1)
-    mask = F.pad(grid.occupied, (1, 0), value=True)[:, None, None, :]  # (events, 1, 1, 1 + slots)
-    attended = F.scaled_dot_product_attention(
-        query[:, :, None],  # (events, heads, 1, d)
-        keys.transpose(1, 2),
-        values.transpose(1, 2),
-        attn_mask=mask,
-        dropout_p=dropout,
-    )
-    return attended[:, :, 0]  # (events, heads, d)
+    keys = torch.cat([class_key_value[:, None], key_value], 1)  # (events, 1 + slots, 2 × width)
+    key, value = keys.view(*keys.shape[:2], 2, heads, -1).unbind(2)  # (events, 1 + slots, heads, d)
+    mask = F.pad(occupied, (1, 0), value=True)[:, None, None, :]  # (events, 1, 1, 1 + slots)
+    attended = _attend(
+        query.view(len(query), heads, 1, -1),  # (events, heads, 1, d)
+        key.transpose(1, 2),
+        value.transpose(1, 2),
+        mask,
+        dropout,
+        maps,
+    )  # (events, heads, 1, d)
+    return attended.flatten(1)  # (events, width)
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    dropout: float,
+    maps: list[Tensor] | None,
+) -> Tensor:
+    """(events, heads, queries, d); `mask` is bool (True = attended to) or added to the scores."""
+    if maps is None:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
+    open_ = mask if mask.dtype == torch.bool else mask > -torch.inf
+    scores = scores if mask.dtype == torch.bool else scores + mask
+    weights = scores.masked_fill(~open_, -torch.inf).softmax(3)  # (events, heads, queries, keys)
+    maps.append(weights)
+    return F.dropout(weights, dropout) @ value

@@ -4,47 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
-from particle_transformer.model.attention import attend, attend_from_class
+from particle_transformer.model.feedforward import FeedForward
+from particle_transformer.model.linear import ScaledLinear
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from particle_transformer.model.attention import EventGrid
+    from particle_transformer.model.feedforward import FeedForwardKind
+    from particle_transformer.model.layouts import Layout
 
-__all__ = ["AttBlock", "ClassBlock", "LayerScale"]
+__all__ = ["AttBlock", "ClassAttention", "ClassBlock", "SelfAttention"]
 
 
-class LayerScale(nn.Module):
-    """A trained factor for each channel of a residual branch (arXiv:2103.17239 eq. (3)).
+class SelfAttention(nn.Module):
+    """γ ⊙ A(LN(x)): each object asks all objects of its event.
 
     Parameters
     ----------
-    width
-        Number of channels.
-    initial
-        Their common initial value.
+    width_in, width_out
+        Widths of the objects before and after.
+    num_heads
+        Attention heads; they divide `width_out`.
+    dropout
+        Probability, on attention weights and on the result.
+    layer_scale
+        Initial value of γ.
     """
 
-    def __init__(self, width: int, initial: float) -> None:
+    def __init__(
+        self, width_in: int, width_out: int, num_heads: int, dropout: float, layer_scale: float
+    ) -> None:
         super().__init__()
-        self.factor = nn.Parameter(torch.full((width,), float(initial)))
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(width_in)
+        self.query_key_value = nn.Linear(width_in, 3 * width_out)
+        self.out = ScaledLinear(width_out, width_out, layer_scale)
+        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale `x` (…, width)."""
-        return x * self.factor
-
-
-def _feedforward(width: int, hidden: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(width, hidden),
-        nn.GELU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, width),
-        nn.Dropout(dropout),
-    )
+    def forward(self, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
+        """The branch (rows, width_out) of `x` (rows, width_in); `bias` (pairs, heads)."""
+        dropout = self.dropout.p if self.training else 0.0
+        query_key_value = self.query_key_value(self.norm(x))  # (rows, 3 × width_out)
+        attended = layout.attend(query_key_value, bias, self.num_heads, dropout)
+        branch: Tensor = self.dropout(self.out(attended))
+        return branch
 
 
 class AttBlock(nn.Module):
@@ -61,11 +66,13 @@ class AttBlock(nn.Module):
     num_heads
         Attention heads; they divide `width_out`.
     hidden
-        Width inside the feed-forward network.
+        Hidden width of the feed-forward network.
     dropout
-        Probability, on attention weights and on both branches.
+        Probability, on attention weights, on the hidden layer and on both branches.
     layer_scale
         Initial value of γ₁ and γ₂.
+    feedforward
+        Kind of the feed-forward network.
     """
 
     def __init__(
@@ -76,48 +83,74 @@ class AttBlock(nn.Module):
         hidden: int,
         dropout: float,
         layer_scale: float,
+        feedforward: FeedForwardKind,
     ) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.dropout = dropout
-        self.attention_norm = nn.LayerNorm(width_in)
-        self.query_key_value = nn.Linear(width_in, 3 * width_out)
-        self.attention_out = nn.Linear(width_out, width_out)
-        self.attention_dropout = nn.Dropout(dropout)
-        self.attention_scale = LayerScale(width_out, layer_scale)
+        self.attention = SelfAttention(width_in, width_out, num_heads, dropout, layer_scale)
         self.skip = (
             nn.Identity() if width_in == width_out else nn.Linear(width_in, width_out, bias=False)
         )
-        self.feedforward_norm = nn.LayerNorm(width_out)
-        self.feedforward = _feedforward(width_out, hidden, dropout)
-        self.feedforward_scale = LayerScale(width_out, layer_scale)
+        self.feedforward = FeedForward(width_out, hidden, dropout, layer_scale, feedforward)
 
-    def forward(self, x: Tensor, grid: EventGrid, bias: Tensor | None = None) -> Tensor:
-        """Transform packed objects.
+    def forward(self, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
+        """Transform objects.
 
         Parameters
         ----------
         x
-            (objects, width_in).
-        grid
+            (rows, width_in).
+        layout
             Which objects belong together.
         bias
-            (events, heads, slots, slots), added to the attention logits.
+            (pairs, heads), added to the attention scores of both directions of a pair.
 
         Returns
         -------
         Tensor
-            (objects, width_out).
+            (rows, width_out).
         """
-        branch = self.query_key_value(self.attention_norm(x))  # (objects, 3 × width_out)
-        query, key, value = branch.unflatten(1, (3, self.num_heads, -1)).unbind(1)
-        dropout = self.dropout if self.training else 0.0
-        branch = attend(query, key, value, grid, bias, dropout)  # (objects, heads, d)
-        branch = self.attention_dropout(self.attention_out(branch.flatten(1)))
-        x = self.skip(x) + self.attention_scale(branch)  # (objects, width_out)
-        branch = self.feedforward(self.feedforward_norm(x))
-        result: Tensor = x + self.feedforward_scale(branch)
+        x = self.skip(x) + self.attention(x, layout, bias)  # (rows, width_out)
+        result: Tensor = x + self.feedforward(x)
         return result
+
+
+class ClassAttention(nn.Module):
+    """γ ⊙ A(LN(z), LN(x)): the class token asks itself and the objects of its event.
+
+    Parameters
+    ----------
+    width
+        Width of objects and class token.
+    num_heads
+        Attention heads; they divide `width`.
+    dropout
+        Probability, on attention weights and on the result.
+    layer_scale
+        Initial value of γ.
+    """
+
+    def __init__(self, width: int, num_heads: int, dropout: float, layer_scale: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = ScaledLinear(width, width, layer_scale)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, token: Tensor, x: Tensor, layout: Layout) -> Tensor:
+        """The branch (events, width) of `token` (events, width) and `x` (rows, width)."""
+        dropout = self.dropout.p if self.training else 0.0
+        normed = self.norm(token)  # (events, width)
+        attended = layout.attend_from_class(
+            self.query(normed),
+            self.key_value(normed),  # (events, 2 × width)
+            self.key_value(self.norm(x)),  # (rows, 2 × width)
+            self.num_heads,
+            dropout,
+        )
+        branch: Tensor = self.dropout(self.out(attended))
+        return branch
 
 
 class ClassBlock(nn.Module):
@@ -133,30 +166,29 @@ class ClassBlock(nn.Module):
     num_heads
         Attention heads; they divide `width`.
     hidden
-        Width inside the feed-forward network.
+        Hidden width of the feed-forward network.
     dropout
-        Probability, on attention weights and on both branches.
+        Probability, on attention weights, on the hidden layer and on both branches.
     layer_scale
         Initial value of the LayerScale of both branches.
+    feedforward
+        Kind of the feed-forward network.
     """
 
     def __init__(
-        self, width: int, num_heads: int, hidden: int, dropout: float, layer_scale: float
+        self,
+        width: int,
+        num_heads: int,
+        hidden: int,
+        dropout: float,
+        layer_scale: float,
+        feedforward: FeedForwardKind,
     ) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.dropout = dropout
-        self.attention_norm = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.attention_out = nn.Linear(width, width)
-        self.attention_dropout = nn.Dropout(dropout)
-        self.attention_scale = LayerScale(width, layer_scale)
-        self.feedforward_norm = nn.LayerNorm(width)
-        self.feedforward = _feedforward(width, hidden, dropout)
-        self.feedforward_scale = LayerScale(width, layer_scale)
+        self.attention = ClassAttention(width, num_heads, dropout, layer_scale)
+        self.feedforward = FeedForward(width, hidden, dropout, layer_scale, feedforward)
 
-    def forward(self, token: Tensor, x: Tensor, grid: EventGrid) -> Tensor:
+    def forward(self, token: Tensor, x: Tensor, layout: Layout) -> Tensor:
         """Transform the class token.
 
         Parameters
@@ -164,8 +196,8 @@ class ClassBlock(nn.Module):
         token
             (events, width): the class token of each event.
         x
-            (objects, width): the packed objects.
-        grid
+            (rows, width): the objects.
+        layout
             Which objects belong to which event.
 
         Returns
@@ -173,16 +205,6 @@ class ClassBlock(nn.Module):
         Tensor
             (events, width).
         """
-        normed = self.attention_norm(token)  # (events, width)
-        heads = (self.num_heads, -1)
-        query = self.query(normed).unflatten(1, heads)  # (events, heads, d)
-        class_key, class_value = self.key_value(normed).unflatten(1, (2, *heads)).unbind(1)
-        branch = self.key_value(self.attention_norm(x))  # (objects, 2 × width)
-        key, value = branch.unflatten(1, (2, *heads)).unbind(1)  # (objects, heads, d)
-        dropout = self.dropout if self.training else 0.0
-        branch = attend_from_class(query, class_key, class_value, key, value, grid, dropout)
-        branch = self.attention_dropout(self.attention_out(branch.flatten(1)))
-        token = token + self.attention_scale(branch)  # (events, width)
-        branch = self.feedforward(self.feedforward_norm(token))
-        result: Tensor = token + self.feedforward_scale(branch)
+        token = token + self.attention(token, x, layout)  # (events, width)
+        result: Tensor = token + self.feedforward(token)
         return result

@@ -115,6 +115,13 @@ _COUNTS = (
     "feedforward_factor", "num_att_blocks", "num_class_blocks", "num_outputs",
 )  # fmt: skip
 
+OPTIONS = {
+    "event_features": ("concatenated", "token", "both"),
+    "feedforward": ("gelu", "swiglu"),
+    "feature_embedding": ("linear", "periodic", "piecewise_linear"),
+}
+"""Arguments that choose among names."""
+
 
 def check_arguments(features: Mapping[str, int], arguments: Mapping[str, Any]) -> None:
     """Refuse constructor arguments of which no network can be built.
@@ -135,6 +142,20 @@ def check_arguments(features: Mapping[str, int], arguments: Mapping[str, Any]) -
     check_positive("input_dim_event", arguments["input_dim_event"], least=0)
     for name in _COUNTS:
         check_positive(name, arguments[name])
+    if arguments["class_feedforward_factor"] is not None:
+        check_positive("class_feedforward_factor", arguments["class_feedforward_factor"])
+    for width in arguments["pair_dims"]:
+        check_positive("pair_dims", width)
+    for name, known in OPTIONS.items():
+        if arguments[name] not in known:
+            message = f"{name}: got {arguments[name]!r}; {nearest(str(arguments[name]), known)}"
+            raise ModelInputError(message)
+    if arguments["event_features"] != "concatenated" and not arguments["input_dim_event"]:
+        message = (
+            f"event_features: got {arguments['event_features']!r} for input_dim_event=0, expected "
+            "'concatenated' where there are no event features"
+        )
+        raise ModelInputError(message)
     heads = arguments["num_heads"]
     # A single attention block never has the width linear_dims1.
     attended = ("linear_dims1", "linear_dims2")[int(arguments["num_att_blocks"] == 1) :]

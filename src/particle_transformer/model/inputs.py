@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from particle_transformer.errors import ModelInputError
 from particle_transformer.events.packed import PackedBatch
 from particle_transformer.model.checks import (
@@ -14,12 +16,19 @@ from particle_transformer.model.checks import (
     check_offsets,
     check_tensor,
 )
-from particle_transformer.model.packing import pack
+from particle_transformer.model.packing import pack, real_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SINGLE", "InputSpec", "check_packed", "packed_from_padded"]
+__all__ = [
+    "SINGLE",
+    "InputSpec",
+    "PaddedEvents",
+    "check_packed",
+    "grid_from_padded",
+    "packed_from_padded",
+]
 
 SINGLE = "objects"
 """Name of the only collection of a model that was given a plain number of features."""
@@ -74,6 +83,57 @@ class InputSpec:
         return {name: given[name] for name in self.features}
 
 
+@dataclass(frozen=True)
+class PaddedEvents:
+    """What the user gave to `forward`, checked, by collection in the model's order.
+
+    Attributes
+    ----------
+    objects
+        (events, slots, features).
+    occupied
+        bool (events, slots): where there is an object.
+    event
+        (events, event features).
+    momenta
+        (events, slots, 4), or None where the model needs none.
+    """
+
+    objects: dict[str, Tensor]
+    occupied: dict[str, Tensor]
+    event: Tensor
+    momenta: dict[str, Tensor] | None
+
+
+def _check_padded(
+    spec: InputSpec,
+    objects: Tensor | Mapping[str, Tensor],
+    event: Tensor,
+    padding_mask: Tensor | Mapping[str, Tensor] | None,
+    momenta: Tensor | Mapping[str, Tensor] | None,
+    like: Tensor,
+) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict[str, Tensor] | None]:
+    """Objects, masks and momenta by collection; the last two may be None."""
+    padded = spec.by_collection("objects", objects)
+    masks = None if padding_mask is None else spec.by_collection("padding_mask", padding_mask)
+    if spec.momenta and momenta is None:
+        raise ModelInputError(_NO_MOMENTA)
+    vectors = (
+        spec.by_collection("momenta", momenta) if spec.momenta and momenta is not None else None
+    )
+    check_tensor("event", event, {"batch": None, "features": spec.event_features}, like)
+    for name, values in padded.items():
+        shape = {"batch": len(event), "n": None, "features": spec.features[name]}
+        check_tensor(spec.label("objects", name), values, shape, like)
+        if masks is not None:
+            expected = (len(event), values.shape[1])
+            check_mask(spec.label("padding_mask", name), masks[name], expected)
+        if vectors is not None:
+            shape = {"batch": len(event), "n": values.shape[1], "(px, py, pz, E)": 4}
+            check_tensor(spec.label("momenta", name), vectors[name], shape, like)
+    return padded, masks, vectors
+
+
 def packed_from_padded(
     spec: InputSpec,
     objects: Tensor | Mapping[str, Tensor],
@@ -93,30 +153,47 @@ def packed_from_padded(
     like
         A tensor of the model's dtype, on its device.
     """
-    padded = spec.by_collection("objects", objects)
-    masks = None if padding_mask is None else spec.by_collection("padding_mask", padding_mask)
-    if spec.momenta and momenta is None:
-        raise ModelInputError(_NO_MOMENTA)
-    vectors = (
-        spec.by_collection("momenta", momenta) if spec.momenta and momenta is not None else None
-    )
-    check_tensor("event", event, {"batch": None, "features": spec.event_features}, like)
+    padded, masks, vectors = _check_padded(spec, objects, event, padding_mask, momenta, like)
     packed: dict[str, Tensor] = {}
     offsets: dict[str, Tensor] = {}
     packed_momenta: dict[str, Tensor] = {}
     for name, values in padded.items():
-        shape = {"batch": len(event), "n": None, "features": spec.features[name]}
-        check_tensor(spec.label("objects", name), values, shape, like)
-        mask = None
-        if masks is not None:
-            mask = masks[name]
-            check_mask(spec.label("padding_mask", name), mask, (len(event), values.shape[1]))
-        packed[name], offsets[name] = pack(values, mask)
+        mask = None if masks is None else masks[name]
+        rows, offsets[name] = real_rows(values, mask)
+        packed[name] = pack(values, rows)
         if vectors is not None:
-            shape = {"batch": len(event), "n": values.shape[1], "(px, py, pz, E)": 4}
-            check_tensor(spec.label("momenta", name), vectors[name], shape, like)
-            packed_momenta[name], _ = pack(vectors[name], mask)
-    return PackedBatch(packed, offsets, event, packed_momenta if spec.momenta else None)
+            packed_momenta[name] = pack(vectors[name], rows)
+    return PackedBatch(packed, offsets, event, None if vectors is None else packed_momenta)
+
+
+def grid_from_padded(
+    spec: InputSpec,
+    objects: Tensor | Mapping[str, Tensor],
+    event: Tensor,
+    padding_mask: Tensor | Mapping[str, Tensor] | None,
+    momenta: Tensor | Mapping[str, Tensor] | None,
+    like: Tensor,
+) -> PaddedEvents:
+    """Check the arguments of the model's `forward` and set what is padded to zero.
+
+    Parameters are those of `packed_from_padded`.
+    """
+    padded, masks, vectors = _check_padded(spec, objects, event, padding_mask, momenta, like)
+    occupied = {
+        name: torch.ones_like(values[..., 0], dtype=torch.bool) if masks is None else ~masks[name]
+        for name, values in padded.items()
+    }
+
+    def cleared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        # A weight of zero times a NaN of the padding would be NaN.
+        return {
+            name: torch.where(occupied[name][..., None], tensor, 0.0)
+            for name, tensor in tensors.items()
+        }
+
+    return PaddedEvents(
+        cleared(padded), occupied, event, None if vectors is None else cleared(vectors)
+    )
 
 
 def check_packed(spec: InputSpec, batch: PackedBatch, like: Tensor) -> None:

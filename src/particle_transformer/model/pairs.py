@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Sequence
 
-    from particle_transformer.model.attention import EventGrid
+    from torch import Tensor
 
 __all__ = ["PairBias", "pair_features"]
 
@@ -91,34 +92,24 @@ class PairBias(nn.Module):
     num_heads
         Attention heads.
     hidden
-        Width of the two hidden layers.
+        Widths of the hidden layers.
     """
 
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, num_heads: int, hidden: int = 32) -> None:
+    def __init__(self, num_heads: int, hidden: Sequence[int]) -> None:
         super().__init__()
         self.register_buffer("centre", torch.tensor(_CENTRE))  # (4,)
         self.register_buffer("spread", torch.tensor(_SPREAD))  # (4,)
-        self.layers = nn.Sequential(
-            nn.Linear(4, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, num_heads),
-        )
+        widths = [4, *hidden]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            layers += [nn.Linear(before, after), nn.GELU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], num_heads))
 
-    def forward(self, momenta: Tensor, grid: EventGrid) -> Tensor:
-        """Bias (events, heads, slots, slots) from packed `momenta` (objects, 4)."""
-        row = torch.zeros_like(grid.occupied, dtype=torch.int64)  # (events, slots)
-        row.view(-1)[grid.slot] = torch.arange(len(momenta), device=momenta.device)
-        places = torch.arange(grid.slots, device=momenta.device)
-        above = places[:, None] < places  # (slots, slots): each pair once
-        both = grid.occupied[:, :, None] & grid.occupied[:, None, :]  # (events, slots, slots)
-        event, i, j = (both & above).nonzero(as_tuple=True)  # (pairs,) each
-        features = pair_features(momenta[row[event, i]], momenta[row[event, j]])  # (pairs, 4)
-        pairs: Tensor = self.layers((features - self.centre) / self.spread)  # (pairs, heads)
-        half = pairs.new_zeros(grid.events, grid.slots, grid.slots, pairs.shape[1])
-        half = half.index_put((event, i, j), pairs)  # (events, slots, slots, heads)
-        return (half + half.transpose(1, 2)).permute(0, 3, 1, 2)
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Bias (pairs, heads) of pairs of momenta (pairs, 4): px, py, pz, E in GeV."""
+        features = pair_features(first, second)  # (pairs, 4)
+        bias: Tensor = self.layers((features - self.centre) / self.spread)
+        return bias

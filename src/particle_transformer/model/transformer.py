@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from particle_transformer.model.attention import EventGrid
 from particle_transformer.model.blocks import AttBlock, ClassBlock
 from particle_transformer.model.checks import check_arguments
-from particle_transformer.model.embedding import ObjectEmbedding
-from particle_transformer.model.inputs import SINGLE, InputSpec, check_packed, packed_from_padded
-from particle_transformer.model.packing import interleave
+from particle_transformer.model.embedding import Embedding
+from particle_transformer.model.inputs import (
+    SINGLE,
+    InputSpec,
+    check_packed,
+    grid_from_padded,
+    packed_from_padded,
+)
+from particle_transformer.model.layouts import DenseLayout, PackedLayout
+from particle_transformer.model.maps import AttentionMaps
 from particle_transformer.model.pairs import PairBias
 from particle_transformer.model.scaling import Standardise
 
@@ -22,8 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from particle_transformer.events.packed import PackedBatch
+    from particle_transformer.model.embedding import FeatureEmbedding
+    from particle_transformer.model.feedforward import FeedForwardKind
+    from particle_transformer.model.inputs import PaddedEvents
+    from particle_transformer.model.layouts import Layout
 
 __all__ = ["AnalysisObjectTransformer"]
+
+EventFeatures = Literal["concatenated", "token", "both"]
 
 
 class AnalysisObjectTransformer(nn.Module):
@@ -51,6 +63,8 @@ class AnalysisObjectTransformer(nn.Module):
         Attention heads; they divide `linear_dims1` and `linear_dims2`.
     feedforward_factor
         Hidden width of an attention block's feed-forward network, in units of its width.
+    class_feedforward_factor
+        The same of a class block; None for the published hidden width `linear_dims1`.
     num_att_blocks
         Attention blocks: the first changes the width from `embed_dims` to `linear_dims1`, the
         last to `linear_dims2`. Two have nothing between; a single one goes from `embed_dims` to
@@ -63,8 +77,18 @@ class AnalysisObjectTransformer(nn.Module):
         Probability, inside the blocks and after the head's hidden layers; never on the logits.
     pair_bias
         Whether attention gets the pairwise bias of arXiv:2202.03772; needs `momenta`.
+    pair_dims
+        Hidden widths of the network that turns a pair's features into the bias.
     layer_scale
         Initial LayerScale of the residual branches (arXiv:2103.17239).
+    event_features
+        How the event features enter: ``"concatenated"`` to the class token before the head (the
+        published form), as a ``"token"`` among the objects, or ``"both"``.
+    feedforward
+        ``"gelu"`` or ``"swiglu"`` (arXiv:2002.05202, with as many weights).
+    feature_embedding
+        How a feature enters its linear layer: as it is (``"linear"``), or encoded as in
+        arXiv:2203.05556 (``"periodic"``, ``"piecewise_linear"``).
 
     Attributes
     ----------
@@ -77,7 +101,7 @@ class AnalysisObjectTransformer(nn.Module):
     Raises
     ------
     ModelInputError
-        If a number is not positive, or `num_heads` does not divide a width.
+        If a number is not positive, `num_heads` does not divide a width, or an option is unknown.
     """
 
     def __init__(
@@ -92,12 +116,17 @@ class AnalysisObjectTransformer(nn.Module):
         num_heads: int = 8,
         *,
         feedforward_factor: int = 4,
+        class_feedforward_factor: int | None = None,
         num_att_blocks: int = 3,
         num_class_blocks: int = 3,
         num_outputs: int = 1,
         dropout: float = 0.0,
         pair_bias: bool = False,
+        pair_dims: Sequence[int] = (32, 32),
         layer_scale: float = 0.1,
+        event_features: EventFeatures = "concatenated",
+        feedforward: FeedForwardKind = "gelu",
+        feature_embedding: FeatureEmbedding = "linear",
     ) -> None:
         super().__init__()
         named = isinstance(input_dim_obj, Mapping)
@@ -114,12 +143,17 @@ class AnalysisObjectTransformer(nn.Module):
             "mlp_hidden_2": mlp_hidden_2,
             "num_heads": num_heads,
             "feedforward_factor": feedforward_factor,
+            "class_feedforward_factor": class_feedforward_factor,
             "num_att_blocks": num_att_blocks,
             "num_class_blocks": num_class_blocks,
             "num_outputs": num_outputs,
             "dropout": dropout,
             "pair_bias": pair_bias,
+            "pair_dims": list(pair_dims),
             "layer_scale": layer_scale,
+            "event_features": event_features,
+            "feedforward": feedforward,
+            "feature_embedding": feature_embedding,
         }
         check_arguments(features, self.arguments)
         self.collections = tuple(features)
@@ -128,23 +162,38 @@ class AnalysisObjectTransformer(nn.Module):
         self.object_scaling = nn.ModuleList(Standardise(width) for width in features.values())
         self.event_scaling = Standardise(input_dim_event)
         self.embedding = nn.ModuleList(
-            ObjectEmbedding(width, embed_dims) for width in features.values()
+            Embedding(width, embed_dims, feature_embedding) for width in features.values()
         )
         self.collection_embedding = nn.Parameter(torch.randn(len(features), embed_dims) * 0.02)
-        self.pair_bias = PairBias(num_heads) if pair_bias else None
+        self.event_embedding = (
+            None
+            if event_features == "concatenated"
+            else Embedding(input_dim_event, embed_dims, feature_embedding)
+        )
+        self.pair_bias = PairBias(num_heads, pair_dims) if pair_bias else None
         widths = [embed_dims, *[linear_dims1] * (num_att_blocks - 1), linear_dims2]
         self.att_blocks = nn.ModuleList(
-            AttBlock(before, after, num_heads, feedforward_factor * after, dropout, layer_scale)
+            AttBlock(
+                before, after, num_heads, feedforward_factor * after, dropout, layer_scale,
+                feedforward,
+            )
             for before, after in itertools.pairwise(widths)
-        )
+        )  # fmt: skip
         self.class_token = nn.Parameter(torch.randn(linear_dims2) * 0.02)
+        hidden = (
+            linear_dims1
+            if class_feedforward_factor is None
+            else class_feedforward_factor * linear_dims2
+        )
         self.class_blocks = nn.ModuleList(
-            ClassBlock(linear_dims2, num_heads, linear_dims1, dropout, layer_scale)
+            ClassBlock(linear_dims2, num_heads, hidden, dropout, layer_scale, feedforward)
             for _ in range(num_class_blocks)
         )
         self.class_norm = nn.LayerNorm(linear_dims2)
         self.head = nn.Sequential(
-            nn.Linear(linear_dims2 + input_dim_event, mlp_hidden_1),
+            nn.Linear(
+                linear_dims2 + (0 if event_features == "token" else input_dim_event), mlp_hidden_1
+            ),
             nn.GELU(),
             nn.Dropout(dropout),
             nn.Linear(mlp_hidden_1, mlp_hidden_2),
@@ -186,10 +235,11 @@ class AnalysisObjectTransformer(nn.Module):
         ModelInputError
             If a shape, dtype, device or collection is not what the model was built for.
         """
-        batch = packed_from_padded(
-            self.spec, objects, event, padding_mask, momenta, like=self.class_token
+        return self._logits(
+            packed_from_padded(
+                self.spec, objects, event, padding_mask, momenta, like=self.class_token
+            )
         )
-        return self._logits(batch)
 
     def forward_packed(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs) of a packed batch; no padding is computed on.
@@ -203,10 +253,67 @@ class AnalysisObjectTransformer(nn.Module):
         check_packed(self.spec, batch, like=self.class_token)
         return self._logits(batch)
 
+    def forward_dense(
+        self,
+        objects: Tensor | Mapping[str, Tensor],
+        event: Tensor,
+        padding_mask: Tensor | Mapping[str, Tensor] | None = None,
+        *,
+        momenta: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """The same as `forward`, computed on the padded tensors.
+
+        The shapes of all that it computes follow from those of its arguments, which is what
+        ``torch.export`` and ONNX need. Arguments, result and errors are those of `forward`.
+        """
+        grid = grid_from_padded(
+            self.spec, objects, event, padding_mask, momenta, like=self.class_token
+        )
+        return self._dense_logits(grid)
+
+    def attention_maps(
+        self,
+        objects: Tensor | Mapping[str, Tensor],
+        event: Tensor,
+        padding_mask: Tensor | Mapping[str, Tensor] | None = None,
+        *,
+        momenta: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> AttentionMaps:
+        """Attention weights of every block, aligned with the slots of `objects`.
+
+        Arguments and errors are those of `forward`. Gradients are not recorded.
+        """
+        grid = grid_from_padded(
+            self.spec, objects, event, padding_mask, momenta, like=self.class_token
+        )
+        object_maps: list[Tensor] = []
+        class_maps: list[Tensor] = []
+        with torch.no_grad():
+            self._dense_logits(grid, object_maps, class_maps)
+        return AttentionMaps.from_grid(grid, object_maps, class_maps)
+
+    def _logits(self, batch: PackedBatch) -> Tensor:
+        offsets = [batch.offsets[name] for name in self.collections]
+        if self.event_embedding is not None:
+            offsets.append(torch.arange(len(batch) + 1, device=batch.event.device))
+        return self._network(batch.objects, batch.event, batch.momenta, PackedLayout(offsets))
+
+    def _dense_logits(
+        self,
+        grid: PaddedEvents,
+        object_maps: list[Tensor] | None = None,
+        class_maps: list[Tensor] | None = None,
+    ) -> Tensor:
+        occupied = [grid.occupied[name] for name in self.collections]
+        if self.event_embedding is not None:
+            occupied.append(torch.ones_like(grid.event[:, :1], dtype=torch.bool))
+        layout = DenseLayout(torch.cat(occupied, 1), object_maps, class_maps)
+        return self._network(grid.objects, grid.event, grid.momenta, layout)
+
     #  objects of each collection        event features
     #      standardise                        standardise
     #      embed (3 linear layers)                │
-    #      + collection embedding                 │
+    #      + collection embedding   ← as a token ─┤
     #          │ all objects of an event          │
     #      AttBlock × num_att_blocks ← pair bias  │
     #          │                                  │
@@ -214,9 +321,16 @@ class AnalysisObjectTransformer(nn.Module):
     #          │ class token                      │
     #          └────────── concatenate ───────────┘
     #                   MLP head → logits
-    def _logits(self, batch: PackedBatch) -> Tensor:
-        embedded = [
-            embed(scale(batch.objects[name])) + kind
+    def _network(
+        self,
+        objects: Mapping[str, Tensor],
+        event: Tensor,
+        momenta: Mapping[str, Tensor] | None,
+        layout: Layout,
+    ) -> Tensor:
+        event = self.event_scaling(event)  # (events, event features)
+        parts = [
+            embed(scale(objects[name])) + kind  # (rows of the collection, embed_dims)
             for name, scale, embed, kind in zip(
                 self.collections,
                 self.object_scaling,
@@ -225,27 +339,35 @@ class AnalysisObjectTransformer(nn.Module):
                 strict=True,
             )
         ]
-        destination, offsets = interleave([batch.offsets[name] for name in self.collections])
-        x = _move(embedded, destination)  # (objects, embed_dims)
-        grid = EventGrid.from_offsets(offsets)
+        if self.event_embedding is not None:
+            parts.append(layout.event_rows(self.event_embedding(event)))
+        x = layout.join(parts)  # (rows, embed_dims)
         bias = None
         if self.pair_bias is not None:
-            assert batch.momenta is not None
-            vectors = _move([batch.momenta[name] for name in self.collections], destination)
-            bias = self.pair_bias(vectors, grid)  # (events, heads, slots, slots)
+            assert momenta is not None
+            bias = self._bias([momenta[name] for name in self.collections], event, layout)
         for att_block in self.att_blocks:
-            x = att_block(x, grid, bias)  # (objects, linear_dims1 or linear_dims2)
-        token = self.class_token.expand(len(batch), -1)  # (events, linear_dims2)
+            x = att_block(x, layout, bias)  # (rows, linear_dims1 or linear_dims2)
+        token = self.class_token.expand(layout.events, -1)  # (events, linear_dims2)
         for class_block in self.class_blocks:
-            token = class_block(token, x, grid)
-        joined = torch.cat([self.class_norm(token), self.event_scaling(batch.event)], 1)
-        logits: Tensor = self.head(joined)  # (events, num_outputs)
+            token = class_block(token, x, layout)
+        token = self.class_norm(token)
+        if self.arguments["event_features"] != "token":
+            token = torch.cat([token, event], 1)
+        logits: Tensor = self.head(token)  # (events, num_outputs)
         return logits
 
-
-def _move(parts: Sequence[Tensor], destination: Tensor) -> Tensor:
-    """Rows of all collections in the order of events: (objects, width)."""
-    if len(parts) == 1:
-        return parts[0]
-    rows = torch.cat(list(parts))
-    return torch.empty_like(rows).index_copy(0, destination, rows)
+    def _bias(self, momenta: list[Tensor], event: Tensor, layout: Layout) -> Tensor:
+        """Bias of every pair, 0 where one of the two is the event features' token."""
+        assert self.pair_bias is not None
+        if self.event_embedding is None:
+            bias: Tensor = self.pair_bias(*layout.pairs(layout.join(momenta)))
+            return bias
+        nothing = event.new_zeros(len(event), 4)  # (events, 4)
+        rows = layout.join([*momenta, layout.event_rows(nothing)])
+        first, second = layout.pairs(rows)
+        real = [torch.ones_like(vectors[..., :1]) for vectors in momenta]
+        flags = layout.join([*real, layout.event_rows(nothing[:, :1])])  # (rows, 1)
+        one, other = layout.pairs(flags)
+        pairs: Tensor = self.pair_bias(first, second)  # (pairs, heads)
+        return pairs * (one * other)
