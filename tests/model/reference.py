@@ -51,6 +51,31 @@ def _feedforward(state: State, name: str, kind: str, x: Array) -> Array:
     return _linear(state, f"{name}.out", _gelu(hidden))
 
 
+def _encoded(state: State, name: str, kind: str, x: Array) -> Array:
+    """arXiv:2203.05556 eqs. (1) and (3), one feature at a time."""
+    if kind == "linear":
+        return x
+    parts: list[float] = []
+    for feature, value in enumerate(x):
+        if kind == "periodic":
+            angles = 2 * math.pi * state[f"{name}.encoding.frequency"][feature] * value
+            parts += [value, *np.sin(angles), *np.cos(angles)]
+            continue
+        lows, widths = state[f"{name}.encoding.low"], state[f"{name}.encoding.width_of_bin"]
+        for t, (low, width) in enumerate(zip(lows, widths, strict=True)):
+            filled = (value - low) / width
+            if t > 0 and value < low:
+                filled = 0.0
+            if t < len(lows) - 1 and value >= low + width:
+                filled = 1.0
+            parts.append(filled)
+    return np.array(parts)
+
+
+def _embedded(state: State, name: str, kind: str, x: Array) -> Array:
+    return _mlp(state, f"{name}.layers", [0, 2, 4], _encoded(state, name, kind, x))
+
+
 def _softmax(x: Array) -> Array:
     e = np.exp(x - x.max())
     y: Array = e / e.sum()
@@ -73,7 +98,9 @@ def _pair_features(a: Array, b: Array) -> Array:
     return logs
 
 
-def _attend(query: Array, keys: list[Array], values: list[Array], bias: Array, heads: int) -> Array:
+def attend_one(
+    query: Array, keys: list[Array], values: list[Array], bias: Array, heads: int
+) -> Array:
     """Attention of one query; `bias` (heads, keys)."""
     d = len(query) // heads
     out = []
@@ -85,17 +112,19 @@ def _attend(query: Array, keys: list[Array], values: list[Array], bias: Array, h
     return np.concatenate(out)
 
 
-def _bias(state: State, momenta: list[Array], heads: int) -> Array:
+def _bias(state: State, momenta: list[Array | None], heads: int) -> Array:
     n = len(momenta)
     bias = np.zeros((n, heads, n))
     if "pair_bias.centre" not in state:
         return bias
+    layers = sorted({int(k.split(".")[2]) for k in state if k.startswith("pair_bias.layers.")})
     for i in range(n):
         for j in range(n):
-            if i != j:
-                features = _pair_features(momenta[i], momenta[j])
+            first, second = momenta[i], momenta[j]
+            if i != j and first is not None and second is not None:
+                features = _pair_features(first, second)
                 features = (features - state["pair_bias.centre"]) / state["pair_bias.spread"]
-                bias[i, :, j] = _mlp(state, "pair_bias.layers", [0, 2, 4], features)
+                bias[i, :, j] = _mlp(state, "pair_bias.layers", layers, features)
     return bias
 
 
@@ -112,14 +141,19 @@ def logits(
     """
     heads = arguments["num_heads"]
     rows: list[Array] = []
-    vectors: list[Array] = []
+    vectors: list[Array | None] = []
+    embedding = arguments["feature_embedding"]
     for number, (values, fourvectors) in enumerate(zip(objects, momenta, strict=True)):
         scaling = f"object_scaling.{number}"
         for x, p in zip(values, fourvectors, strict=True):
             standard = (x - state[f"{scaling}.mean"]) / state[f"{scaling}.scale"]
-            embedded = _mlp(state, f"embedding.{number}.layers", [0, 2, 4], standard)
+            embedded = _embedded(state, f"embedding.{number}", embedding, standard)
             rows.append(embedded + state["collection_embedding"][number])
             vectors.append(p)
+    event = (event - state["event_scaling.mean"]) / state["event_scaling.scale"]
+    if arguments["event_features"] != "concatenated":
+        rows.append(_embedded(state, "event_embedding", embedding, event))
+        vectors.append(None)
     bias = _bias(state, vectors, heads)
 
     for number in range(arguments["num_att_blocks"]):
@@ -138,7 +172,7 @@ def logits(
         keys, values_ = [p[1] for p in projected], [p[2] for p in projected]
         after = []
         for i, x in enumerate(rows):
-            branch = _attend(projected[i][0], keys, values_, bias[i], heads)
+            branch = attend_one(projected[i][0], keys, values_, bias[i], heads)
             branch = _linear(state, f"{block}.attention.out", branch)
             skipped = _linear(state, f"{block}.skip", x) if f"{block}.skip.weight" in state else x
             y = skipped + state[f"{block}.attention.out.scale"] * branch
@@ -151,7 +185,7 @@ def logits(
         block = f"class_blocks.{number}"
         normed = [_norm(state, f"{block}.attention.norm", x) for x in [token, *rows]]
         projected = [np.split(_linear(state, f"{block}.attention.key_value", x), 2) for x in normed]
-        branch = _attend(
+        branch = attend_one(
             _linear(state, f"{block}.attention.query", normed[0]),
             [p[0] for p in projected],
             [p[1] for p in projected],
@@ -163,6 +197,7 @@ def logits(
         branch = _feedforward(state, f"{block}.feedforward", arguments["feedforward"], token)
         token = token + state[f"{block}.feedforward.out.scale"] * branch
 
-    standard = (event - state["event_scaling.mean"]) / state["event_scaling.scale"]
-    joined = np.concatenate([_norm(state, "class_norm", token), standard])
-    return _mlp(state, "head", [0, 3, 6], joined)
+    token = _norm(state, "class_norm", token)
+    if arguments["event_features"] != "token":
+        token = np.concatenate([token, event])
+    return _mlp(state, "head", [0, 3, 6], token)

@@ -42,6 +42,10 @@ def _reference(model: AnalysisObjectTransformer, events: Padded) -> np.ndarray:
         {"num_att_blocks": 1, "num_class_blocks": 1, "layer_scale": 0.3},
         {"num_att_blocks": 2, "linear_dims1": 8, "linear_dims2": 8, "feedforward_factor": 2},
         {"num_att_blocks": 4, "num_heads": 4},
+        {"event_features": "token", "class_feedforward_factor": 3},
+        {"event_features": "both", "feedforward": "swiglu", "pair_dims": [6]},
+        {"event_features": "token", "feature_embedding": "periodic"},
+        {"pair_bias": False, "feature_embedding": "piecewise_linear"},
     ],
     ids=str,
 )

@@ -253,7 +253,7 @@ def test_only_matrices_decay() -> None:
     assert len(decayed) + len(free) == len(names)
     assert all(parameter.ndim == 2 for parameter in decayed)
     left = {names[id(parameter)].rpartition(".")[2] for parameter in free}
-    assert left == {"bias", "weight", "factor", "class_token", "collection_embedding"}
+    assert left == {"bias", "weight", "scale", "class_token", "collection_embedding"}
     assert all("norm" in names[id(p)] for p in free if names[id(p)].endswith("weight"))
 
 

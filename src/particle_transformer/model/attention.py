@@ -50,13 +50,13 @@ def attend_dense(
         (events, slots, width). What the slots that are not occupied get means nothing, but is
         finite.
     """
-    # Slot 0 is occupied in every event with objects. Opening it in empty events as well keeps
-    # their softmax defined.
-    first = torch.arange(occupied.shape[1], device=occupied.device) == 0  # (slots,)
-    mask = (occupied | first)[:, None, None, :]  # (events, 1, 1, slots)
+    # Opening every slot of an event without objects keeps its softmax defined.
+    empty = ~occupied.any(1, keepdim=True)  # (events, 1)
+    mask = (occupied | empty)[:, None, None, :]  # (events, 1, 1, slots)
     if bias is not None:
         mask = bias.masked_fill(~mask, -torch.inf)  # (events, heads, slots, slots)
-    parts = query_key_value.view(*query_key_value.shape[:2], 3, heads, -1)
+    dim = query_key_value.shape[2] // (3 * heads)
+    parts = query_key_value.view(*query_key_value.shape[:2], 3, heads, dim)
     query, key, value = parts.unbind(2)  # (events, slots, heads, d) each
     attended = _attend(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), mask, dropout, maps
@@ -98,11 +98,13 @@ def attend_from_class_dense(
     Tensor
         (events, width).
     """
+    dim = query.shape[1] // heads
     keys = torch.cat([class_key_value[:, None], key_value], 1)  # (events, 1 + slots, 2 × width)
-    key, value = keys.view(*keys.shape[:2], 2, heads, -1).unbind(2)  # (events, 1 + slots, heads, d)
+    keys = keys.view(*keys.shape[:2], 2, heads, dim)  # (events, 1 + slots, 2, heads, d)
+    key, value = keys.unbind(2)
     mask = F.pad(occupied, (1, 0), value=True)[:, None, None, :]  # (events, 1, 1, 1 + slots)
     attended = _attend(
-        query.view(len(query), heads, 1, -1),  # (events, heads, 1, d)
+        query.view(query.shape[0], heads, 1, dim),  # (events, heads, 1, d)
         key.transpose(1, 2),
         value.transpose(1, 2),
         mask,

@@ -123,13 +123,13 @@ def _check_padded(
     )
     check_tensor("event", event, {"batch": None, "features": spec.event_features}, like)
     for name, values in padded.items():
-        shape = {"batch": len(event), "n": None, "features": spec.features[name]}
+        shape = {"batch": event.shape[0], "n": None, "features": spec.features[name]}
         check_tensor(spec.label("objects", name), values, shape, like)
         if masks is not None:
-            expected = (len(event), values.shape[1])
+            expected = (event.shape[0], values.shape[1])
             check_mask(spec.label("padding_mask", name), masks[name], expected)
         if vectors is not None:
-            shape = {"batch": len(event), "n": values.shape[1], "(px, py, pz, E)": 4}
+            shape = {"batch": event.shape[0], "n": values.shape[1], "(px, py, pz, E)": 4}
             check_tensor(spec.label("momenta", name), vectors[name], shape, like)
     return padded, masks, vectors
 

@@ -363,7 +363,7 @@ class AnalysisObjectTransformer(nn.Module):
         if self.event_embedding is None:
             bias: Tensor = self.pair_bias(*layout.pairs(layout.join(momenta)))
             return bias
-        nothing = event.new_zeros(len(event), 4)  # (events, 4)
+        nothing = event.new_zeros(event.shape[0], 4)  # (events, 4)
         rows = layout.join([*momenta, layout.event_rows(nothing)])
         first, second = layout.pairs(rows)
         real = [torch.ones_like(vectors[..., :1]) for vectors in momenta]
