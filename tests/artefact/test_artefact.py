@@ -51,6 +51,32 @@ def test_a_network_comes_back_as_it_was(folder: Path) -> None:
         assert torch.equal(state[name], value), name
 
 
+def test_a_second_head_and_its_target_scaling_come_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    saved = AnalysisObjectTransformer(3, 1, 8, 8, 8, num_heads=2, regression_targets=2).eval()
+    assert saved.target_scaling is not None
+    saved.target_scaling.mean.copy_(torch.tensor([200.0, 91.2]))
+    saved.target_scaling.scale.copy_(torch.tensor([80.0, 2.5]))
+    save_artefact(tmp_path / "artefact", saved, METADATA)
+    model, _ = load_artefact(tmp_path / "artefact")
+    assert model.arguments["regression_targets"] == 2
+    objects, event = torch.randn(4, 3, 3), torch.randn(4, 1)
+    outputs, expected = model.predict(objects, event), saved.predict(objects, event)
+    assert torch.equal(outputs.regression, expected.regression)
+    assert torch.equal(outputs.logits, expected.logits)
+    card = (tmp_path / "artefact" / "README.md").read_text(encoding="utf-8")
+    assert "A second head regresses 2 event quantities" in card
+
+
+def test_a_network_saved_before_there_was_a_second_head_loads(folder: Path) -> None:
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    del config["arguments"]["regression_targets"]
+    file.write_text(json.dumps(config), encoding="utf-8")
+    model, _ = load_artefact(folder)
+    assert model.arguments["regression_targets"] == 0
+
+
 def test_the_folder_holds_three_readable_files_and_no_pickle(folder: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == [
         "README.md",

@@ -57,11 +57,18 @@ def _title(metadata: Mapping[str, Any]) -> str:
 
 def _network(arguments: Mapping[str, Any]) -> str:
     bias = "with" if arguments["pair_bias"] else "without"
+    targets = arguments.get("regression_targets", 0)  # older networks do not know it
+    second = (
+        f" A second head regresses {targets} event quantities (`model.predict`), in the units of "
+        "their training values."
+        if targets
+        else ""
+    )
     return (
         f"An AnalysisObjectTransformer of {arguments['num_att_blocks']} attention and "
         f"{arguments['num_class_blocks']} class-attention blocks with {arguments['num_heads']} "
         f"heads, {bias} pair bias. `config.json` holds all its arguments and metadata, "
-        "`model.safetensors` its weights and the scaling of its inputs."
+        f"`model.safetensors` its weights and the scaling of its inputs.{second}"
     )
 
 

@@ -140,6 +140,7 @@ def check_arguments(features: Mapping[str, int], arguments: Mapping[str, Any]) -
     for name, width in features.items():
         check_positive(f"input_dim_obj[{name!r}]" if named else "input_dim_obj", width)
     check_positive("input_dim_event", arguments["input_dim_event"], least=0)
+    check_positive("regression_targets", arguments["regression_targets"], least=0)
     for name in _COUNTS:
         check_positive(name, arguments[name])
     if arguments["class_feedforward_factor"] is not None:

@@ -43,15 +43,20 @@ class Standardise(nn.Module):
         """Standardise `x` (rows, features)."""
         return (x - self.mean) / self.scale
 
+    def inverse(self, standardised: Tensor) -> Tensor:
+        """Physical units (rows, features) of `standardised` (rows, features)."""
+        return standardised * self.scale + self.mean
+
 
 class _Moments:
-    """Count, mean, sum of squared deviations and extremes of each feature, batch by batch.
+    """Count, mean, sum of squared deviations and extremes of each column, batch by batch.
 
     Batches are merged as in Chan, Golub and LeVeque, Am. Stat. 37 (1983) 242, equation 1.5: no
-    difference of large sums is taken.
+    difference of large sums is taken. `column` is what error messages call one.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, column: str = "feature") -> None:
+        self.column = column
         self.count = 0
         self.mean = np.zeros(features)
         self.squares = np.zeros(features)
@@ -71,7 +76,7 @@ class _Moments:
         broken = np.flatnonzero(~np.isfinite(columns).all(axis=0))
         if broken.size:
             message = (
-                f"{name}: feature {broken[0]} has NaN or infinite values among the training "
+                f"{name}: {self.column} {broken[0]} has NaN or infinite values among the training "
                 "events; expected finite numbers"
             )
             raise SampleError(message)
@@ -115,8 +120,15 @@ class ScalingFit:
         scalings = zip(model.collections, model.object_scaling, strict=True)
         self._objects = {name: _Moments(len(_standardise(part).mean)) for name, part in scalings}
         self._event = _Moments(len(model.event_scaling.mean))
+        targets = model.target_scaling
+        self._targets = None if targets is None else _Moments(len(targets.mean), "target")
 
-    def add(self, objects: Mapping[str, NDArray[np.floating]], event: NDArray[np.floating]) -> None:
+    def add(
+        self,
+        objects: Mapping[str, NDArray[np.floating]],
+        event: NDArray[np.floating],
+        targets: NDArray[np.floating] | None = None,
+    ) -> None:
         """Take some events.
 
         Parameters
@@ -125,32 +137,58 @@ class ScalingFit:
             (objects, features) by collection: real objects only, of training events only.
         event
             (events, event features).
+        targets
+            (events, regression targets) in their own units, for a model that has some; None
+            leaves the target scaling as these events find it.
 
         Raises
         ------
         ModelInputError
-            If a collection is missing or unknown, or an array has another width.
+            If a collection is missing or unknown, an array has another width, or there are
+            targets and the model has none.
         SampleError
             If a value is NaN or infinite.
         """
         check_collections("objects", objects, self._model.collections)
+        if targets is not None:
+            self._add_targets(targets, events=len(event))
         for name, moments in self._objects.items():
             moments.add(objects[name], f"objects[{name!r}]")
         self._event.add(event, "event")
 
+    def _add_targets(self, targets: NDArray[np.floating], events: int) -> None:
+        if self._targets is None:
+            message = (
+                f"targets: got an array {targets.shape}, expected None, because the model was "
+                "built with regression_targets=0"
+            )
+            raise ModelInputError(message)
+        if targets.shape[:1] != (events,):
+            message = (
+                f"targets: got an array {targets.shape}, expected a row for each of {events} events"
+            )
+            raise ModelInputError(message)
+        self._targets.add(targets, "targets")
+
     def finish(self) -> None:
-        """Set the model's standardisation; a collection without any object keeps what it has."""
+        """Set the model's standardisation.
+
+        A collection without any object, and targets of which none came, keep what they have.
+        """
         for moments, scaling in zip(
             self._objects.values(), self._model.object_scaling, strict=True
         ):
             moments.set(_standardise(scaling))
         self._event.set(self._model.event_scaling)
+        if self._targets is not None and self._model.target_scaling is not None:
+            self._targets.set(self._model.target_scaling)
 
 
 def fit_scaling(
     model: AnalysisObjectTransformer,
     objects: Mapping[str, NDArray[np.floating]],
     event: NDArray[np.floating],
+    targets: NDArray[np.floating] | None = None,
 ) -> None:
     """Set the model's standardisation from training events, in float64.
 
@@ -163,11 +201,15 @@ def fit_scaling(
         collection without any object keeps the scaling it has.
     event
         (events, event features).
+    targets
+        (events, regression targets) in their own units, for a model that has some; None leaves
+        the target scaling alone.
 
     Raises
     ------
     ModelInputError
-        If a collection is missing or unknown, or an array has another width.
+        If a collection is missing or unknown, an array has another width, or there are targets
+        and the model has none.
     SampleError
         If a value is NaN or infinite.
 
@@ -176,7 +218,7 @@ def fit_scaling(
     `ScalingFit` takes events that do not fit into memory.
     """
     fit = ScalingFit(model)
-    fit.add(objects, event)
+    fit.add(objects, event, targets)
     fit.finish()
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from particle_transformer.errors import ModelInputError
 from particle_transformer.model.blocks import AttBlock, ClassBlock
 from particle_transformer.model.checks import check_arguments
 from particle_transformer.model.embedding import Embedding
+from particle_transformer.model.heads import Outputs, mlp_head
 from particle_transformer.model.inputs import (
     SINGLE,
     InputSpec,
@@ -89,6 +91,9 @@ class AnalysisObjectTransformer(nn.Module):
     feature_embedding
         How a feature enters its linear layer: as it is (``"linear"``), or encoded as in
         arXiv:2203.05556 (``"periodic"``, ``"piecewise_linear"``).
+    regression_targets
+        Event quantities, such as the true MET, that a second head of the same form regresses;
+        0 for none. `predict` returns them, `forward` the logits alone.
 
     Attributes
     ----------
@@ -127,6 +132,7 @@ class AnalysisObjectTransformer(nn.Module):
         event_features: EventFeatures = "concatenated",
         feedforward: FeedForwardKind = "gelu",
         feature_embedding: FeatureEmbedding = "linear",
+        regression_targets: int = 0,
     ) -> None:
         super().__init__()
         named = isinstance(input_dim_obj, Mapping)
@@ -154,6 +160,7 @@ class AnalysisObjectTransformer(nn.Module):
             "event_features": event_features,
             "feedforward": feedforward,
             "feature_embedding": feature_embedding,
+            "regression_targets": regression_targets,
         }
         check_arguments(features, self.arguments)
         self.collections = tuple(features)
@@ -190,17 +197,16 @@ class AnalysisObjectTransformer(nn.Module):
             for _ in range(num_class_blocks)
         )
         self.class_norm = nn.LayerNorm(linear_dims2)
-        self.head = nn.Sequential(
-            nn.Linear(
-                linear_dims2 + (0 if event_features == "token" else input_dim_event), mlp_hidden_1
-            ),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(mlp_hidden_1, mlp_hidden_2),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(mlp_hidden_2, num_outputs),
-        )
+        width = linear_dims2 + (0 if event_features == "token" else input_dim_event)
+        self.head = mlp_head(width, mlp_hidden_1, mlp_hidden_2, num_outputs, dropout)
+        # Made last, so that a seed gives the rest of the network the weights it has without.
+        self.regression_head: nn.Sequential | None = None
+        self.target_scaling: Standardise | None = None
+        if regression_targets:
+            self.regression_head = mlp_head(
+                width, mlp_hidden_1, mlp_hidden_2, regression_targets, dropout
+            )
+            self.target_scaling = Standardise(regression_targets)
 
     def forward(
         self,
@@ -235,11 +241,11 @@ class AnalysisObjectTransformer(nn.Module):
         ModelInputError
             If a shape, dtype, device or collection is not what the model was built for.
         """
-        return self._logits(
-            packed_from_padded(
-                self.spec, objects, event, padding_mask, momenta, like=self.class_token
-            )
+        batch = packed_from_padded(
+            self.spec, objects, event, padding_mask, momenta, like=self.class_token
         )
+        logits: Tensor = self.head(self._packed_trunk(batch))
+        return logits
 
     def forward_packed(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs) of a packed batch; no padding is computed on.
@@ -251,7 +257,8 @@ class AnalysisObjectTransformer(nn.Module):
             offsets do not fit the packed rows.
         """
         check_packed(self.spec, batch, like=self.class_token)
-        return self._logits(batch)
+        logits: Tensor = self.head(self._packed_trunk(batch))
+        return logits
 
     def forward_dense(
         self,
@@ -269,7 +276,58 @@ class AnalysisObjectTransformer(nn.Module):
         grid = grid_from_padded(
             self.spec, objects, event, padding_mask, momenta, like=self.class_token
         )
-        return self._dense_logits(grid)
+        logits: Tensor = self.head(self._dense_trunk(grid))
+        return logits
+
+    def predict(
+        self,
+        objects: Tensor | Mapping[str, Tensor],
+        event: Tensor,
+        padding_mask: Tensor | Mapping[str, Tensor] | None = None,
+        *,
+        momenta: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> Outputs:
+        """Logits and regressed quantities of a padded batch.
+
+        Arguments are those of `forward`, and so are the logits.
+
+        Raises
+        ------
+        ModelInputError
+            As `forward`, and if the model regresses nothing.
+        """
+        self._check_regression()
+        batch = packed_from_padded(
+            self.spec, objects, event, padding_mask, momenta, like=self.class_token
+        )
+        return self._outputs(self._packed_trunk(batch))
+
+    def predict_packed(self, batch: PackedBatch) -> Outputs:
+        """Logits and regressed quantities of a packed batch.
+
+        Raises
+        ------
+        ModelInputError
+            As `forward_packed`, and if the model regresses nothing.
+        """
+        self._check_regression()
+        check_packed(self.spec, batch, like=self.class_token)
+        return self._outputs(self._packed_trunk(batch))
+
+    def predict_dense(
+        self,
+        objects: Tensor | Mapping[str, Tensor],
+        event: Tensor,
+        padding_mask: Tensor | Mapping[str, Tensor] | None = None,
+        *,
+        momenta: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> Outputs:
+        """The same as `predict`, computed on the padded tensors as `forward_dense` does."""
+        self._check_regression()
+        grid = grid_from_padded(
+            self.spec, objects, event, padding_mask, momenta, like=self.class_token
+        )
+        return self._outputs(self._dense_trunk(grid))
 
     def attention_maps(
         self,
@@ -289,16 +347,30 @@ class AnalysisObjectTransformer(nn.Module):
         object_maps: list[Tensor] = []
         class_maps: list[Tensor] = []
         with torch.no_grad():
-            self._dense_logits(grid, object_maps, class_maps)
+            self._dense_trunk(grid, object_maps, class_maps)
         return AttentionMaps.from_grid(grid, object_maps, class_maps)
 
-    def _logits(self, batch: PackedBatch) -> Tensor:
+    def _check_regression(self) -> None:
+        if self.regression_head is None:
+            message = (
+                "regression_targets: the model was built with 0 and regresses nothing; call "
+                "forward, or build it with regression_targets=1 or more"
+            )
+            raise ModelInputError(message)
+
+    def _outputs(self, trunk: Tensor) -> Outputs:
+        assert self.regression_head is not None
+        assert self.target_scaling is not None
+        scaled: Tensor = self.regression_head(trunk)  # (events, regression_targets)
+        return Outputs(self.head(trunk), scaled, self.target_scaling.inverse(scaled))
+
+    def _packed_trunk(self, batch: PackedBatch) -> Tensor:
         offsets = [batch.offsets[name] for name in self.collections]
         if self.event_embedding is not None:
             offsets.append(torch.arange(len(batch) + 1, device=batch.event.device))
-        return self._network(batch.objects, batch.event, batch.momenta, PackedLayout(offsets))
+        return self._trunk(batch.objects, batch.event, batch.momenta, PackedLayout(offsets))
 
-    def _dense_logits(
+    def _dense_trunk(
         self,
         grid: PaddedEvents,
         object_maps: list[Tensor] | None = None,
@@ -308,7 +380,7 @@ class AnalysisObjectTransformer(nn.Module):
         if self.event_embedding is not None:
             occupied.append(torch.ones_like(grid.event[:, :1], dtype=torch.bool))
         layout = DenseLayout(torch.cat(occupied, 1), object_maps, class_maps)
-        return self._network(grid.objects, grid.event, grid.momenta, layout)
+        return self._trunk(grid.objects, grid.event, grid.momenta, layout)
 
     #  objects of each collection        event features
     #      standardise                        standardise
@@ -320,14 +392,15 @@ class AnalysisObjectTransformer(nn.Module):
     #      ClassBlock × num_class_blocks ← token  │
     #          │ class token                      │
     #          └────────── concatenate ───────────┘
-    #                   MLP head → logits
-    def _network(
+    #      MLP head → logits    MLP head × scale + mean → regression
+    def _trunk(
         self,
         objects: Mapping[str, Tensor],
         event: Tensor,
         momenta: Mapping[str, Tensor] | None,
         layout: Layout,
     ) -> Tensor:
+        """What the heads read (events, head's width)."""
         event = self.event_scaling(event)  # (events, event features)
         parts = [
             embed(scale(objects[name])) + kind  # (rows of the collection, embed_dims)
@@ -354,8 +427,7 @@ class AnalysisObjectTransformer(nn.Module):
         token = self.class_norm(token)
         if self.arguments["event_features"] != "token":
             token = torch.cat([token, event], 1)
-        logits: Tensor = self.head(token)  # (events, num_outputs)
-        return logits
+        return token
 
     def _bias(self, momenta: list[Tensor], event: Tensor, layout: Layout) -> Tensor:
         """Bias of every pair, 0 where one of the two is the event features' token."""
