@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -36,6 +37,18 @@ GOOD: dict[str, Any] = {
          r"^objects: got shape \(2, 4, 6\), expected \(batch=3, n, features=6\)$"),
         ({"objects": torch.zeros(3, 4, 6).double()},
          r"^objects: got dtype torch.float64, expected torch.float32$"),
+        ({"objects": torch.zeros(3, 4, 6).half()},
+         r"^objects: got dtype torch.float16, expected torch.float32$"),
+        ({"objects": torch.zeros(3, 4, 6, device="meta")},
+         r"^objects: got a tensor on meta, expected cpu$"),
+        ({"event": torch.zeros(3, 2).double()},
+         r"^event: got dtype torch.float64, expected torch.float32$"),
+        ({"momenta": torch.zeros(3, 4, 4).half()},
+         r"^momenta: got dtype torch.float16, expected torch.float32$"),
+        ({"padding_mask": torch.zeros(3, 4, dtype=torch.bool, device="meta")},
+         r"^padding_mask: got a tensor on meta, expected cpu$"),
+        ({"padding_mask": [[False] * 4] * 3},
+         r"^padding_mask: got list, expected a bool tensor \(3, 4\)$"),
         ({"objects": [[1.0]]}, r"^objects: got list, expected a tensor \(batch=3, n, features=6\)$"),
         ({"objects": {"jets": torch.zeros(3, 4, 6)}},
          r"^objects: got a mapping, expected a tensor"),
@@ -100,16 +113,24 @@ def test_collections_are_named(argument: str, change: Any, message: str) -> None
 @pytest.mark.parametrize(
     ("offsets", "message"),
     [
-        ([0, 2, 4], r"^offsets\['objects'\]: got torch.int64 \(3,\), expected torch.int64 \(4,\)"),
-        ([0, 2, 4, 6], r"got offsets from 0 to 6, expected them to rise from 0 to the 5 packed"),
-        ([1, 2, 4, 5], r"got offsets from 1 to 5, expected them to rise from 0 to the 5 packed"),
-        ([0, 4, 2, 5], r"expected them to rise"),
+        (torch.tensor([0, 2, 4]),
+         r"^offsets\['objects'\]: got torch.int64 \(3,\), expected torch.int64 \(4,\) for 3 events$"),
+        (torch.tensor([[0, 2, 4, 5]]), r"got torch.int64 \(1, 4\), expected torch.int64 \(4,\)"),
+        (torch.tensor([0, 2, 4, 5]).int(), r"got torch.int32 \(4,\), expected torch.int64 \(4,\)"),
+        (torch.tensor([0.0, 2.0, 4.0, 5.0]), r"got torch.float32 \(4,\), expected torch.int64"),
+        ([0, 2, 4, 5], r"^offsets\['objects'\]: got list, expected a tensor torch.int64 \(4,\)"),
+        (torch.zeros(4, dtype=torch.int64, device="meta"),
+         r"^offsets\['objects'\]: got a tensor on meta, expected cpu$"),
+        (torch.tensor([0, 2, 4, 6]), r"got offsets from 0 to 6, expected them to rise from 0 to the 5 packed"),
+        (torch.tensor([1, 2, 4, 5]),
+         r"got offsets from 1 to 5, expected them to rise from 0 to the 5 packed"),
+        (torch.tensor([0, 2, 4, 4]), r"got offsets from 0 to 4, expected them to rise from 0 to"),
+        (torch.tensor([0, 4, 2, 5]), r"expected them to rise"),
+        (torch.tensor([0, -1, 2, 5]), r"expected them to rise"),
     ],
-)
-def test_offsets_fit_the_packed_rows(offsets: list[int], message: str) -> None:
-    batch = PackedBatch(
-        {"objects": torch.zeros(5, 6)}, {"objects": torch.tensor(offsets)}, torch.zeros(3, 2)
-    )
+)  # fmt: skip
+def test_offsets_fit_the_packed_rows(offsets: Any, message: str) -> None:
+    batch = PackedBatch({"objects": torch.zeros(5, 6)}, {"objects": offsets}, torch.zeros(3, 2))
     with pytest.raises(ModelInputError, match=message):
         _model().forward_packed(batch)
 
@@ -132,6 +153,22 @@ def test_packed_batches_are_checked_like_padded_ones() -> None:
         model.forward_packed(
             PackedBatch(good.objects, {"jets": good.offsets["jets"]}, good.event, good.momenta)
         )
+
+
+def test_what_is_no_packed_batch_is_named() -> None:
+    model, good = small_model(), random_events(0, [(2, 1)]).packed()
+    batch: Any = good.objects
+    with pytest.raises(ModelInputError, match=r"^batch: got dict, expected a PackedBatch; padded"):
+        model.forward_packed(batch)
+    for field in ("objects", "offsets", "momenta"):
+        batch = dataclasses.replace(good, **{field: getattr(good, field)["jets"]})
+        with pytest.raises(
+            ModelInputError,
+            match=rf"^{field}: got Tensor, expected a mapping with the collections jets, muons$",
+        ):
+            model.forward_packed(batch)
+    with pytest.raises(ModelInputError, match=r"^event: got a tensor on meta, expected cpu$"):
+        model.forward_packed(good.to("meta"))
 
 
 @pytest.mark.parametrize(

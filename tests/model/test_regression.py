@@ -146,6 +146,11 @@ def test_gradients_of_the_regression_reach_the_trunk_but_not_the_logits() -> Non
             assert parameter.grad.abs().sum() > 0, name
 
 
+def test_a_batch_without_events_regresses_nothing() -> None:
+    outputs = _predict(small_model(regression_targets=2), random_events(0, [(1, 1)]).select([]))
+    assert outputs.regression.shape == outputs.scaled_regression.shape == (0, 2)
+
+
 def test_matrices_of_the_second_head_decay() -> None:
     model = small_model(regression_targets=1)
     assert model.regression_head is not None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from particle_transformer.errors import ModelInputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -22,6 +23,8 @@ __all__ = [
     "check_tensor",
 ]
 
+T = TypeVar("T")
+
 
 def check_positive(name: str, value: object, least: int = 1) -> None:
     """Refuse anything but an int of at least `least`."""
@@ -30,8 +33,16 @@ def check_positive(name: str, value: object, least: int = 1) -> None:
         raise ModelInputError(message)
 
 
-def check_collections(argument: str, given: Iterable[str], expected: Sequence[str]) -> None:
-    """Refuse missing and unknown collections."""
+def check_collections(
+    argument: str, given: Mapping[str, T] | Tensor, expected: Sequence[str]
+) -> Mapping[str, T]:
+    """Refuse what is no mapping, and missing and unknown collections; return `given`."""
+    if not isinstance(given, Mapping):
+        message = (
+            f"{argument}: got {type(given).__name__}, expected a mapping with the collections "
+            f"{', '.join(expected)}"
+        )
+        raise ModelInputError(message)
     names = list(given)
     for name in names:
         if name not in expected:
@@ -43,6 +54,7 @@ def check_collections(argument: str, given: Iterable[str], expected: Sequence[st
                 f"{argument}: collection {name!r} is missing; got {', '.join(names) or 'none'}"
             )
             raise ModelInputError(message)
+    return given
 
 
 def check_tensor(
@@ -75,13 +87,17 @@ def check_tensor(
     if tensor.dtype != like.dtype:
         message = f"{argument}: got dtype {tensor.dtype}, expected {like.dtype}"
         raise ModelInputError(message)
+    _check_device(argument, tensor, like)
+
+
+def _check_device(argument: str, tensor: Tensor, like: Tensor) -> None:
     if tensor.device != like.device:
         message = f"{argument}: got a tensor on {tensor.device}, expected {like.device}"
         raise ModelInputError(message)
 
 
-def check_mask(argument: str, mask: object, shape: tuple[int, int]) -> None:
-    """Refuse a padding mask that is not bool (batch, n)."""
+def check_mask(argument: str, mask: object, shape: tuple[int, int], like: Tensor) -> None:
+    """Refuse a padding mask that is not bool (batch, n), or not on the device of `like`."""
     if not isinstance(mask, torch.Tensor):
         message = f"{argument}: got {type(mask).__name__}, expected a bool tensor {shape}"
         raise ModelInputError(message)
@@ -91,16 +107,24 @@ def check_mask(argument: str, mask: object, shape: tuple[int, int]) -> None:
     if tuple(mask.shape) != shape:
         message = f"{argument}: got shape {tuple(mask.shape)}, expected {shape}"
         raise ModelInputError(message)
+    _check_device(argument, mask, like)
 
 
-def check_offsets(argument: str, offsets: Tensor, events: int, rows: int) -> None:
-    """Refuse offsets that do not cut `rows` packed rows into `events` events."""
+def check_offsets(argument: str, offsets: object, events: int, rows: int, like: Tensor) -> None:
+    """Refuse offsets that do not cut `rows` packed rows, on `like`'s device, into `events` events."""
+    if not isinstance(offsets, torch.Tensor):
+        message = (
+            f"{argument}: got {type(offsets).__name__}, expected a tensor torch.int64 "
+            f"({events + 1},) for {events} events"
+        )
+        raise ModelInputError(message)
     if offsets.dtype != torch.int64 or tuple(offsets.shape) != (events + 1,):
         message = (
             f"{argument}: got {offsets.dtype} {tuple(offsets.shape)}, expected torch.int64 "
             f"({events + 1},) for {events} events"
         )
         raise ModelInputError(message)
+    _check_device(argument, offsets, like)
     first, last = int(offsets[0]), int(offsets[-1])
     if first != 0 or last != rows or bool((offsets.diff() < 0).any()):
         message = (

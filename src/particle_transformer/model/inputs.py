@@ -73,14 +73,8 @@ class InputSpec:
                 message = f"{argument}: got a mapping, expected a tensor (the model has no names)"
                 raise ModelInputError(message)
             return {SINGLE: given}
-        if not isinstance(given, Mapping):
-            message = (
-                f"{argument}: got {type(given).__name__}, expected a mapping with the "
-                f"collections {', '.join(self.features)}"
-            )
-            raise ModelInputError(message)
-        check_collections(argument, given, tuple(self.features))
-        return {name: given[name] for name in self.features}
+        by_name = check_collections(argument, given, tuple(self.features))
+        return {name: by_name[name] for name in self.features}
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,7 @@ def _check_padded(
         check_tensor(spec.label("objects", name), values, shape, like)
         if masks is not None:
             expected = (event.shape[0], values.shape[1])
-            check_mask(spec.label("padding_mask", name), masks[name], expected)
+            check_mask(spec.label("padding_mask", name), masks[name], expected, like)
         if vectors is not None:
             shape = {"batch": event.shape[0], "n": values.shape[1], "(px, py, pz, E)": 4}
             check_tensor(spec.label("momenta", name), vectors[name], shape, like)
@@ -196,7 +190,7 @@ def grid_from_padded(
     )
 
 
-def check_packed(spec: InputSpec, batch: PackedBatch, like: Tensor) -> None:
+def check_packed(spec: InputSpec, batch: object, like: Tensor) -> None:
     """Refuse a packed batch that the model cannot read.
 
     Parameters
@@ -208,6 +202,12 @@ def check_packed(spec: InputSpec, batch: PackedBatch, like: Tensor) -> None:
     like
         A tensor of the model's dtype, on its device.
     """
+    if not isinstance(batch, PackedBatch):
+        message = (
+            f"batch: got {type(batch).__name__}, expected a PackedBatch; padded tensors go to "
+            "forward"
+        )
+        raise ModelInputError(message)
     names = tuple(spec.features)
     check_tensor("event", batch.event, {"events": None, "features": spec.event_features}, like)
     check_collections("objects", batch.objects, names)
@@ -219,7 +219,7 @@ def check_packed(spec: InputSpec, batch: PackedBatch, like: Tensor) -> None:
     for name, width in spec.features.items():
         rows = batch.objects[name]
         check_tensor(f"objects[{name!r}]", rows, {"objects": None, "features": width}, like)
-        check_offsets(f"offsets[{name!r}]", batch.offsets[name], len(batch), len(rows))
+        check_offsets(f"offsets[{name!r}]", batch.offsets[name], len(batch), len(rows), like)
         if spec.momenta and batch.momenta is not None:
             shape = {"objects": len(rows), "(px, py, pz, E)": 4}
             check_tensor(f"momenta[{name!r}]", batch.momenta[name], shape, like)
