@@ -361,8 +361,9 @@ class AnalysisObjectTransformer(nn.Module):
     def _outputs(self, trunk: Tensor) -> Outputs:
         assert self.regression_head is not None
         assert self.target_scaling is not None
+        logits: Tensor = self.head(trunk)  # first: its dropout is that of `forward`
         scaled: Tensor = self.regression_head(trunk)  # (events, regression_targets)
-        return Outputs(self.head(trunk), scaled, self.target_scaling.inverse(scaled))
+        return Outputs(logits, scaled, self.target_scaling.inverse(scaled))
 
     def _packed_trunk(self, batch: PackedBatch) -> Tensor:
         offsets = [batch.offsets[name] for name in self.collections]
