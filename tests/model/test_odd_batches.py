@@ -51,13 +51,8 @@ EMPTY = {
 @options
 @pytest.mark.parametrize("events", EMPTY.values(), ids=EMPTY)
 def test_batches_without_events_objects_or_slots(
-    options: dict[str, Any], events: Padded, form: Form, usable: bool, request: Any
+    options: dict[str, Any], events: Padded, form: Form, usable: bool
 ) -> None:
-    packs = form is not FORMS["dense"]
-    if packs and not usable and not events.event.numel() and options.get("pair_bias", True):
-        request.applymarker(
-            pytest.mark.xfail(strict=False, reason="the pair bias on a grid of no event")
-        )
     for training in (False, True):
         model = small_model(num_outputs=3, dropout=0.1, **options).train(training)
         logits = form(model, events)

@@ -151,5 +151,5 @@ class PairList:
         first, second = grid.slot[self.first], grid.slot[self.second]  # (pairs,)
         empty = values.new_zeros(events * slots * slots, values.shape[1])
         half = empty.index_copy(0, first * slots + second % slots, values)
-        half = half.view(events, slots, slots, -1)  # (events, slots, slots, heads)
+        half = half.view(events, slots, slots, values.shape[1])  # (events, slots, slots, heads)
         return (half + half.transpose(1, 2)).permute(0, 3, 1, 2)
