@@ -1,418 +1,328 @@
 // Softmax attention inside events whose objects lie end to end, for one dtype (see kernels.c).
 //
-// rows       objects of the batch; event e owns rows offsets[e] to offsets[e + 1]
-// width      heads x dim; head h owns the channels h dim to (h + 1) dim
-// pairs      every two objects i < j of an event once, in the order (0, 1), (0, 2), ..., (1, 2), ...
+// rows     objects of the batch; event e owns the rows offsets[e] - offsets[0] to
+//          offsets[e + 1] - offsets[0]
+// width    heads x dim; head h owns the channels h dim to (h + 1) dim
+// pairs    every two objects i < j of an event once, in the order (0, 1), (0, 2), ..., (1, 2), ...
 //
-// Keys are transposed first, so that the inner loops run over keys without sums across lanes.
-// Buffers belong to a thread. Events are short: a row of probabilities stays in registers.
+// An event is copied into the thread's buffer, with each head padded to whole vectors, and stays in
+// the first cache. The scores of key j lie as [query][head], so that softmax runs down the keys,
+// with neighbouring queries and heads in the lanes of a vector and no sum across lanes.
 
-// Most events have few objects: longer vectors would be filled with nothing.
-enum { NAME(LANES) = 16 / sizeof(REAL) };
+// Where an event's numbers are in the buffer.
+typedef struct {
+  int64_t queries, keys, heads, dim;
+  int64_t slots;  // dim, rounded up to whole vectors
+  int64_t span;   // a row: heads x slots
+  int64_t lanes;  // the scores of a key: queries x heads, each rounded up
+  int64_t group;  // heads, rounded up
+} NAME(Shape);
 
-INLINE int64_t NAME(rounded_up)(int64_t n) {
-  return (n + NAME(LANES) - 1) / NAME(LANES) * NAME(LANES);
+INLINE NAME(Shape) NAME(shape)(int64_t queries, int64_t keys, int64_t heads, int64_t dim) {
+  const int64_t slots = rounded_up(dim), group = rounded_up(heads);
+  return (NAME(Shape)){queries, keys, heads, dim, slots, group * slots, queries * group, group};
 }
 
-INLINE int64_t NAME(pairs_of)(int64_t n) { return n * (n - 1) / 2; }
-
-// Place of the pair of i and j in the list of an event with n objects.
-INLINE int64_t NAME(pair)(int64_t i, int64_t j, int64_t n) {
-  const int64_t low = i < j ? i : j, high = i < j ? j : i;
-  return low * (2 * n - low - 1) / 2 + high - low - 1;
+// Numbers that `rows` rows, `tables` tables of scores and their largest and sum take.
+INLINE size_t NAME(room)(NAME(Shape) s, int64_t rows, int64_t tables) {
+  return (size_t)(rows * s.span + tables * s.keys * s.lanes + 2 * s.lanes);
 }
 
-// scores (n) -> probabilities; what is behind the n scores, up to `slots`, becomes 0.
-INLINE void NAME(softmax)(REAL *scores, int64_t n, int64_t slots) {
-  REAL top = scores[0];
-  for (int64_t j = 1; j < n; j++) top = scores[j] > top ? scores[j] : top;
-  for (int64_t j = n; j < slots; j++) scores[j] = top;
-  REAL sum = 0;
-  for (int64_t j = 0; j < slots; j++) scores[j] = EXP(scores[j] - top);
-  for (int64_t j = 0; j < n; j++) sum += scores[j];
-  for (int64_t j = n; j < slots; j++) scores[j] = 0;
-  const REAL inverse = 1 / sum;
-  for (int64_t j = 0; j < slots; j++) scores[j] *= inverse;
-}
-
-// scores[j] = sum over d of query[d] keys[d][j], with `slots` keys to a row
-INLINE void NAME(products)(const REAL *restrict query, const REAL *restrict keys, int64_t dim,
-                           int64_t slots, REAL *restrict scores) {
-  for (int64_t begin = 0; begin < slots; begin += NAME(LANES)) {
-    REAL sum[NAME(LANES)] = {0};
-    for (int64_t d = 0; d < dim; d++)
-      for (int64_t lane = 0; lane < NAME(LANES); lane++)
-        sum[lane] += query[d] * keys[d * slots + begin + lane];
-    for (int64_t lane = 0; lane < NAME(LANES); lane++) scores[begin + lane] = sum[lane];
+// to[j] = (from[j] + added) factor for each object, with padding to whole vectors and heads
+INLINE void NAME(read_rows)(const STORED *restrict from, const REAL *restrict added, int64_t rows,
+                            int64_t stride, REAL factor, NAME(Shape) s, REAL *restrict to) {
+  for (int64_t j = 0; j < rows; j++, from += stride, to += s.span) {
+    if (s.slots == s.dim && !added) {
+      for (int64_t c = 0; c < s.heads * s.dim; c++) to[c] = LOAD(from[c]) * factor;
+    } else if (s.slots == s.dim) {
+      for (int64_t c = 0; c < s.heads * s.dim; c++) to[c] = (LOAD(from[c]) + added[c]) * factor;
+    } else {
+      for (int64_t h = 0; h < s.heads; h++) {
+        for (int64_t d = 0; d < s.dim; d++) {
+          const int64_t c = h * s.dim + d;
+          to[h * s.slots + d] = (LOAD(from[c]) + (added ? added[c] : 0)) * factor;
+        }
+        for (int64_t d = s.dim; d < s.slots; d++) to[h * s.slots + d] = 0;
+      }
+    }
+    for (int64_t c = s.heads * s.slots; c < s.span; c++) to[c] = 0;
   }
 }
 
-// sum += factor row
-INLINE void NAME(add)(REAL *restrict sum, REAL factor, const REAL *restrict row, int64_t dim) {
-  for (int64_t d = 0; d < dim; d++) sum[d] += factor * row[d];
+INLINE void NAME(write_row)(const REAL *restrict from, NAME(Shape) s, STORED *restrict to) {
+  if (s.slots == s.dim) {
+    for (int64_t c = 0; c < s.heads * s.dim; c++) to[c] = SAVE(from[c]);
+    return;
+  }
+  for (int64_t h = 0; h < s.heads; h++)
+    for (int64_t d = 0; d < s.dim; d++) to[h * s.dim + d] = SAVE(from[h * s.slots + d]);
 }
 
-INLINE void NAME(read)(const STORED *restrict from, int64_t dim, REAL *restrict to) {
-  for (int64_t d = 0; d < dim; d++) to[d] = LOAD(from[d]);
+// The sums over the lanes of each of eight vectors.
+INLINE NAME(Vector) NAME(sums)(const NAME(Vector) x[8]) {
+#define FOLD1(a, b) \
+  (SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15))
+#define FOLD2(a, b) \
+  (SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15))
+#define FOLD4(a, b) \
+  (SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15))
+  const NAME(Vector) a = FOLD1(x[0], x[1]), b = FOLD1(x[2], x[3]);
+  const NAME(Vector) c = FOLD1(x[4], x[5]), d = FOLD1(x[6], x[7]);
+  const NAME(Vector) low = FOLD2(a, b), high = FOLD2(c, d);
+  return FOLD4(low, high);
+#undef FOLD1
+#undef FOLD2
+#undef FOLD4
 }
 
-INLINE void NAME(write)(const REAL *restrict from, int64_t dim, STORED *restrict to) {
-  for (int64_t d = 0; d < dim; d++) to[d] = SAVE(from[d]);
+// table[j][i][h] = query_i . key_j for each head
+INLINE void NAME(products)(const REAL *queries, const REAL *keys, NAME(Shape) s, REAL *table) {
+  for (int64_t j = 0; j < s.keys; j++)
+    for (int64_t i = 0; i < s.queries; i++)
+      for (int64_t h = 0; h < s.group; h += LANES) {
+        const NAME(Vector) *query = (const NAME(Vector) *)(queries + i * s.span + h * s.slots);
+        const NAME(Vector) *key = (const NAME(Vector) *)(keys + j * s.span + h * s.slots);
+        NAME(Vector) parts[LANES];
+        for (int64_t lane = 0; lane < LANES; lane++) {
+          const int64_t vectors = s.slots / LANES;
+          NAME(Vector) part = query[lane * vectors] * key[lane * vectors];
+          for (int64_t v = 1; v < vectors; v++)
+            part += query[lane * vectors + v] * key[lane * vectors + v];
+          parts[lane] = part;
+        }
+        *(NAME(Vector) *)(table + j * s.lanes + i * s.group + h) = NAME(sums)(parts);
+      }
 }
 
-// to (dim, slots): row j of `from`, times `factor`, becomes column j; the other columns 0
-INLINE void NAME(read_transposed)(const STORED *restrict from, int64_t stride, int64_t n,
-                                  int64_t slots, int64_t dim, REAL factor, REAL *restrict to) {
+// sums[i] = factor x the sum over the `count` j of table[i stride_i + j stride_j][h] rows[j]
+INLINE void NAME(weigh)(const REAL *table, int64_t rows_out, int64_t stride_i, int64_t count,
+                        int64_t stride_j, const REAL *rows, NAME(Shape) s, REAL factor,
+                        REAL *sums) {
+  const int64_t vectors = s.slots / LANES;
+  for (int64_t i = 0; i < rows_out; i++)
+    for (int64_t h = 0; h < s.heads; h++)
+      for (int64_t v = 0; v < vectors; v++) {
+        const REAL *weight = table + i * stride_i + h;
+        const NAME(Vector) *row = (const NAME(Vector) *)(rows + h * s.slots) + v;
+        NAME(Vector) sum = {0};
+        for (int64_t j = 0; j < count; j++)
+          sum += weight[j * stride_j] * row[j * (s.span / LANES)];
+        ((NAME(Vector) *)(sums + i * s.span + h * s.slots))[v] = sum * factor;
+      }
+}
+
+// sums[query] = sum over the keys of weight x row of the key
+INLINE void NAME(over_keys)(const REAL *table, const REAL *rows, NAME(Shape) s, REAL factor,
+                            REAL *sums) {
+  NAME(weigh)(table, s.queries, s.group, s.keys, s.lanes, rows, s, factor, sums);
+}
+
+// sums[key] = sum over the queries of weight x row of the query
+INLINE void NAME(over_queries)(const REAL *table, const REAL *rows, NAME(Shape) s, REAL *sums) {
+  NAME(weigh)(table, s.keys, s.lanes, s.queries, s.group, rows, s, 1, sums);
+}
+
+// Scores to probabilities, down the keys.
+INLINE void NAME(softmax)(REAL *restrict table, NAME(Shape) s, REAL *restrict top,
+                          REAL *restrict sum) {
+  const int64_t n = s.keys, lanes = s.lanes;
+  for (int64_t l = 0; l < lanes; l++) top[l] = table[l];
+  for (int64_t j = 1; j < n; j++)
+    for (int64_t l = 0; l < lanes; l++)
+      top[l] = table[j * lanes + l] > top[l] ? table[j * lanes + l] : top[l];
+  for (int64_t l = 0; l < lanes; l++) sum[l] = 0;
   for (int64_t j = 0; j < n; j++)
-    for (int64_t d = 0; d < dim; d++) to[d * slots + j] = LOAD(from[j * stride + d]) * factor;
-  for (int64_t j = n; j < slots; j++)
-    for (int64_t d = 0; d < dim; d++) to[d * slots + j] = 0;
-}
-
-INLINE void NAME(clear)(REAL *values, int64_t count) {
-  memset(values, 0, (size_t)count * sizeof(REAL));  // all bits 0 is +0
-}
-
-INLINE void NAME(add_bias)(const STORED *bias, int64_t i, int64_t n, int64_t heads, int64_t h,
-                           REAL *scores) {
+    for (int64_t l = 0; l < lanes; l++) {
+      const REAL power = EXP(table[j * lanes + l] - top[l]);
+      table[j * lanes + l] = power;
+      sum[l] += power;
+    }
+  for (int64_t l = 0; l < lanes; l++) sum[l] = 1 / sum[l];
   for (int64_t j = 0; j < n; j++)
-    if (j != i) scores[j] += LOAD(bias[NAME(pair)(i, j, n) * heads + h]);
+    for (int64_t l = 0; l < lanes; l++) table[j * lanes + l] *= sum[l];
 }
 
-// factors[j] = 1 / (1 - p) where the weight is kept, 0 where it is dropped
-INLINE void NAME(drop)(Dropout dropout, int64_t query, int64_t first, int64_t n, int64_t head,
-                       REAL *factors) {
+INLINE void NAME(add_bias)(const STORED *bias, NAME(Shape) s, REAL *table) {
+  for (int64_t i = 0; i < s.keys; i++)
+    for (int64_t j = i + 1; j < s.keys; j++, bias += s.heads)
+      for (int64_t h = 0; h < s.heads; h++) {
+        table[j * s.lanes + i * s.group + h] += LOAD(bias[h]);
+        table[i * s.lanes + j * s.group + h] += LOAD(bias[h]);
+      }
+}
+
+// From slopes of the weights to slopes of the scores: p (dp - p.dp)
+INLINE void NAME(softmax_backward)(const REAL *restrict table, NAME(Shape) s,
+                                   REAL *restrict slopes, REAL *restrict sum) {
+  for (int64_t l = 0; l < s.lanes; l++) sum[l] = 0;
+  for (int64_t j = 0; j < s.keys; j++)
+    for (int64_t l = 0; l < s.lanes; l++)
+      sum[l] += table[j * s.lanes + l] * slopes[j * s.lanes + l];
+  for (int64_t j = 0; j < s.keys; j++)
+    for (int64_t l = 0; l < s.lanes; l++)
+      slopes[j * s.lanes + l] = table[j * s.lanes + l] * (slopes[j * s.lanes + l] - sum[l]);
+}
+
+// 1 / (1 - p) for a weight that is kept, 0 for one that is dropped
+INLINE REAL NAME(kept)(Dropout dropout, int64_t query, int64_t key, int64_t head) {
   const uint64_t threshold = (uint64_t)(dropout.probability * 4294967296.0);
-  const REAL kept = (REAL)(1 / (1 - dropout.probability));
-  for (int64_t j = 0; j < n; j++)
-    factors[j] = keeps(dropout.seed, query, first + j, head, threshold) ? kept : 0;
+  return keeps(dropout.seed, query, key, head, threshold)
+             ? (REAL)(1 / (1 - dropout.probability))
+             : 0;
 }
 
-INLINE bool NAME(attend_events)(const STORED *query_key_value, const int64_t *offsets,
-                                const STORED *bias, const int64_t *pair_offsets, int64_t events,
-                                int64_t heads, int64_t dim, Dropout dropout, STORED *attended) {
+// Weights of `first_query` and the queries behind it, and of `first_key` and the keys behind it.
+INLINE void NAME(drop)(Dropout dropout, int64_t first_query, int64_t first_key, NAME(Shape) s,
+                       REAL *table) {
+  for (int64_t j = 0; j < s.keys; j++)
+    for (int64_t i = 0; i < s.queries; i++)
+      for (int64_t h = 0; h < s.heads; h++)
+        table[j * s.lanes + i * s.group + h] *=
+            NAME(kept)(dropout, first_query + i, first_key + j, h);
+}
+
+// Queries (scaled), keys and values of an event, from rows with all three.
+INLINE void NAME(read_event)(const STORED *rows, const REAL *added, REAL scale, NAME(Shape) s,
+                             REAL *query, REAL *key, REAL *value) {
+  const int64_t width = s.heads * s.dim;
+  NAME(read_rows)(rows, added, s.keys, 3 * width, scale, s, query);
+  NAME(read_rows)(rows + width, added ? added + width : NULL, s.keys, 3 * width, 1, s, key);
+  NAME(read_rows)(rows + 2 * width, added ? added + 2 * width : NULL, s.keys, 3 * width, 1, s, value);
+}
+
+// `added` (3 width), where given, is added to every row first.
+INLINE bool NAME(attend_events)(const STORED *query_key_value, const REAL *added,
+                                const int64_t *offsets, const STORED *bias,
+                                const int64_t *pair_offsets, int64_t events, int64_t heads,
+                                int64_t dim, Dropout dropout, STORED *attended) {
   const int64_t width = heads * dim;
   const REAL scale = (REAL)(1 / sqrt((double)dim));
   bool enough = true;
 #pragma omp parallel reduction(&& : enough)
   {
-    int64_t room = 0;  // objects that the buffers hold
-    REAL *buffer = NULL;
+    NAME(Buffer) buffer = {0};
 #pragma omp for schedule(static)
     for (int64_t e = 0; e < events; e++) {
-      const int64_t first = offsets[e], n = offsets[e + 1] - first;
+      const int64_t first = offsets[e] - offsets[0], n = offsets[e + 1] - offsets[e];
       if (!n) continue;
-      const int64_t slots = NAME(rounded_up)(n);
-      if (slots > room) {
-        free(buffer);
-        buffer = malloc((size_t)(slots * (2 * dim + 2) + 2 * dim) * sizeof(REAL));
-        room = buffer ? slots : 0;
-      }
-      enough = enough && buffer;
-      if (!buffer) continue;
-      REAL *const keys = buffer, *const values = keys + dim * slots;
-      REAL *const weights = values + slots * dim, *const factors = weights + slots;
-      REAL *const query = factors + slots, *const sum = query + dim;
-      for (int64_t h = 0; h < heads; h++) {
-        const STORED *const rows = query_key_value + first * 3 * width + h * dim;
-        NAME(read_transposed)(rows + width, 3 * width, n, slots, dim, scale, keys);
-        for (int64_t j = 0; j < n; j++)
-          NAME(read)(rows + (j * 3 + 2) * width, dim, values + j * dim);
-        for (int64_t i = 0; i < n; i++) {
-          NAME(read)(rows + i * 3 * width, dim, query);
-          NAME(products)(query, keys, dim, slots, weights);
-          if (bias) NAME(add_bias)(bias + pair_offsets[e] * heads, i, n, heads, h, weights);
-          NAME(softmax)(weights, n, slots);
-          if (dropout.probability > 0) {
-            NAME(drop)(dropout, first + i, first, n, h, factors);
-            for (int64_t j = 0; j < n; j++) weights[j] *= factors[j];
-          }
-          NAME(clear)(sum, dim);
-          for (int64_t j = 0; j < n; j++) NAME(add)(sum, weights[j], values + j * dim, dim);
-          NAME(write)(sum, dim, attended + (first + i) * width + h * dim);
-        }
-      }
+      const NAME(Shape) s = NAME(shape)(n, n, heads, dim);
+      REAL *const query = NAME(reserve)(&buffer, NAME(room)(s, 3 * n, 1));
+      enough = enough && query;
+      if (!query) continue;
+      REAL *const key = query + n * s.span, *const value = key + n * s.span;
+      REAL *const table = value + n * s.span;
+      REAL *const top = table + n * s.lanes, *const sum = top + s.lanes;
+      const STORED *const rows = query_key_value + first * 3 * width;
+      NAME(read_event)(rows, added, scale, s, query, key, value);
+      NAME(products)(query, key, s, table);
+      if (bias) NAME(add_bias)(bias + pair_offsets[e] * heads, s, table);
+      NAME(softmax)(table, s, top, sum);
+      if (dropout.probability > 0) NAME(drop)(dropout, offsets[e], offsets[e], s, table);
+      NAME(over_keys)(table, value, s, 1, query);
+      for (int64_t i = 0; i < n; i++)
+        NAME(write_row)(query + i * s.span, s, attended + (first + i) * width);
     }
-    free(buffer);
+    free(buffer.memory);
   }
   return enough;
 }
 
 // With p = softmax(s), s = scale q.k + bias, o = (f p) v and a gradient g of o:
 // dv = (f p)^T g, dp = f g v^T, ds = p (dp - p.dp), dq = scale ds k, dk = scale ds^T q, dbias = ds.
-INLINE bool NAME(attend_events_backward)(const STORED *query_key_value, const STORED *gradient,
-                                         const int64_t *offsets, const STORED *bias,
-                                         const int64_t *pair_offsets, int64_t events,
-                                         int64_t heads, int64_t dim, Dropout dropout,
-                                         STORED *query_key_value_gradient,
-                                         STORED *bias_gradient) {
+// `sums` (3 width) gets the gradient of what was `added` to every row.
+INLINE bool NAME(attend_events_backward)(
+    const STORED *query_key_value, const REAL *added, const STORED *gradient,
+    const int64_t *offsets, const STORED *bias, const int64_t *pair_offsets, int64_t events,
+    int64_t heads, int64_t dim, Dropout dropout, STORED *attended,
+    STORED *query_key_value_gradient, STORED *bias_gradient, REAL *sums) {
   const int64_t width = heads * dim;
   const REAL scale = (REAL)(1 / sqrt((double)dim));
-  bool enough = true;
+  const bool dropped = dropout.probability > 0;
+  NAME(Sums) partial = NAME(begin_sums)(sums ? 3 * width : 0);
+  bool enough = partial.enough;
 #pragma omp parallel reduction(&& : enough)
   {
-    int64_t room = 0;
-    REAL *buffer = NULL;
+    NAME(Buffer) buffer = {0};
+    REAL *const own = NAME(own_sums)(&partial);
 #pragma omp for schedule(static)
     for (int64_t e = 0; e < events; e++) {
-      const int64_t first = offsets[e], n = offsets[e + 1] - first;
+      const int64_t first = offsets[e] - offsets[0], n = offsets[e + 1] - offsets[e];
       if (!n) continue;
-      const int64_t slots = NAME(rounded_up)(n), pairs = NAME(pairs_of)(n);
-      if (slots > room) {
-        const int64_t per_object = 5 * dim + 3 + (bias ? heads * slots / 2 : 0);
-        free(buffer);
-        buffer = malloc((size_t)(slots * per_object + 3 * dim) * sizeof(REAL));
-        room = buffer ? slots : 0;
+      const NAME(Shape) s = NAME(shape)(n, n, heads, dim);
+      REAL *const query = NAME(reserve)(&buffer, NAME(room)(s, 5 * n, 2));
+      enough = enough && query;
+      if (!enough) continue;
+      REAL *const key = query + n * s.span, *const value = key + n * s.span;
+      REAL *const out = value + n * s.span, *const found = out + n * s.span;
+      REAL *const table = found + n * s.span, *const slopes = table + n * s.lanes;
+      REAL *const top = slopes + n * s.lanes, *const sum = top + s.lanes;
+      const STORED *const rows = query_key_value + first * 3 * width;
+      STORED *const row_gradients = query_key_value_gradient + first * 3 * width;
+      NAME(read_event)(rows, added, scale, s, query, key, value);
+      NAME(read_rows)(gradient + first * width, NULL, n, width, 1, s, out);
+      NAME(products)(query, key, s, table);
+      if (bias) NAME(add_bias)(bias + pair_offsets[e] * heads, s, table);
+      NAME(softmax)(table, s, top, sum);
+      NAME(products)(out, value, s, slopes);
+      if (dropped) NAME(drop)(dropout, offsets[e], offsets[e], s, slopes);
+      NAME(softmax_backward)(table, s, slopes, sum);
+      if (dropped) NAME(drop)(dropout, offsets[e], offsets[e], s, table);
+      if (bias) {
+        STORED *pair = bias_gradient + pair_offsets[e] * heads;
+        for (int64_t i = 0; i < n; i++)
+          for (int64_t j = i + 1; j < n; j++, pair += heads)
+            for (int64_t h = 0; h < heads; h++)
+              pair[h] = SAVE(slopes[j * s.lanes + i * s.group + h] +
+                             slopes[i * s.lanes + j * s.group + h]);
       }
-      enough = enough && buffer;
-      if (!buffer) continue;
-      REAL *const keys = buffer, *const values = keys + dim * slots;  // (dim, slots)
-      REAL *const key_rows = values + dim * slots;                    // (slots, dim)
-      REAL *const key_sums = key_rows + slots * dim, *const value_sums = key_sums + slots * dim;
-      REAL *const weights = value_sums + slots * dim, *const slopes = weights + slots;
-      REAL *const factors = slopes + slots, *const query = factors + slots;
-      REAL *const out = query + dim, *const query_sum = out + dim;
-      REAL *const bias_sums = query_sum + dim;  // (pairs, heads)
-      if (bias) NAME(clear)(bias_sums, pairs * heads);
-      for (int64_t h = 0; h < heads; h++) {
-        const STORED *const rows = query_key_value + first * 3 * width + h * dim;
-        STORED *const row_gradients = query_key_value_gradient + first * 3 * width + h * dim;
-        NAME(read_transposed)(rows + width, 3 * width, n, slots, dim, scale, keys);
-        NAME(read_transposed)(rows + 2 * width, 3 * width, n, slots, dim, 1, values);
-        for (int64_t j = 0; j < n; j++)
-          NAME(read)(rows + (j * 3 + 1) * width, dim, key_rows + j * dim);
-        NAME(clear)(key_sums, n * dim);
-        NAME(clear)(value_sums, n * dim);
-        for (int64_t i = 0; i < n; i++) {
-          NAME(read)(rows + i * 3 * width, dim, query);
-          NAME(read)(gradient + (first + i) * width + h * dim, dim, out);
-          NAME(products)(query, keys, dim, slots, weights);
-          if (bias) NAME(add_bias)(bias + pair_offsets[e] * heads, i, n, heads, h, weights);
-          NAME(softmax)(weights, n, slots);
-          NAME(products)(out, values, dim, slots, slopes);
-          if (dropout.probability > 0) {
-            NAME(drop)(dropout, first + i, first, n, h, factors);
-            for (int64_t j = 0; j < n; j++) slopes[j] *= factors[j];
-          }
-          REAL mean = 0;
-          for (int64_t j = 0; j < n; j++) mean += weights[j] * slopes[j];
-          for (int64_t j = 0; j < n; j++) slopes[j] = weights[j] * (slopes[j] - mean);
-          if (bias)
-            for (int64_t j = 0; j < n; j++)
-              if (j != i) bias_sums[NAME(pair)(i, j, n) * heads + h] += slopes[j];
-          if (dropout.probability > 0)
-            for (int64_t j = 0; j < n; j++) weights[j] *= factors[j];
-          NAME(clear)(query_sum, dim);
-          for (int64_t j = 0; j < n; j++) {
-            const REAL slope = slopes[j] * scale;
-            NAME(add)(query_sum, slope, key_rows + j * dim, dim);
-            NAME(add)(key_sums + j * dim, slope, query, dim);
-            NAME(add)(value_sums + j * dim, weights[j], out, dim);
-          }
-          NAME(write)(query_sum, dim, row_gradients + i * 3 * width);
-        }
-        for (int64_t j = 0; j < n; j++) {
-          NAME(write)(key_sums + j * dim, dim, row_gradients + (j * 3 + 1) * width);
-          NAME(write)(value_sums + j * dim, dim, row_gradients + (j * 3 + 2) * width);
-        }
+      if (attended) {
+        NAME(over_keys)(table, value, s, 1, found);
+        for (int64_t i = 0; i < n; i++)
+          NAME(write_row)(found + i * s.span, s, attended + (first + i) * width);
       }
-      if (bias)
-        for (int64_t p = 0; p < pairs * heads; p++)
-          bias_gradient[pair_offsets[e] * heads + p] = SAVE(bias_sums[p]);
-    }
-    free(buffer);
-  }
-  return enough;
-}
-
-// Class attention: the one query of an event asks the class token (key 0) and the objects.
-INLINE bool NAME(attend_class)(const STORED *query, const STORED *class_key_value,
-                               const STORED *key_value, const int64_t *offsets, int64_t events,
-                               int64_t heads, int64_t dim, Dropout dropout, STORED *attended) {
-  const int64_t width = heads * dim;
-  const REAL scale = (REAL)(1 / sqrt((double)dim));
-  bool enough = true;
-#pragma omp parallel reduction(&& : enough)
-  {
-    int64_t room = 0;
-    REAL *buffer = NULL;
-#pragma omp for schedule(static)
-    for (int64_t e = 0; e < events; e++) {
-      const int64_t first = offsets[e], keys = offsets[e + 1] - first + 1;
-      if (keys > room) {
-        free(buffer);
-        buffer = malloc((size_t)(2 * keys + 2 * dim) * sizeof(REAL));
-        room = buffer ? keys : 0;
-      }
-      enough = enough && buffer;
-      if (!buffer) continue;
-      REAL *const weights = buffer, *const factors = weights + keys;
-      REAL *const asked = factors + keys, *const sum = asked + dim;
-      for (int64_t h = 0; h < heads; h++) {
-        for (int64_t d = 0; d < dim; d++) asked[d] = LOAD(query[e * width + h * dim + d]) * scale;
-        for (int64_t j = 0; j < keys; j++) {
-          const STORED *const key =
-              (j ? key_value + (first + j - 1) * 2 * width : class_key_value + e * 2 * width) +
-              h * dim;
-          REAL score = 0;
-#pragma omp simd reduction(+ : score)
-          for (int64_t d = 0; d < dim; d++) score += asked[d] * LOAD(key[d]);
-          weights[j] = score;
-        }
-        NAME(softmax)(weights, keys, keys);
-        if (dropout.probability > 0) {
-          NAME(drop)(dropout, e, first + e, keys, h, factors);
-          for (int64_t j = 0; j < keys; j++) weights[j] *= factors[j];
-        }
-        for (int64_t d = 0; d < dim; d++) sum[d] = 0;
-        for (int64_t j = 0; j < keys; j++) {
-          const STORED *const value =
-              (j ? key_value + (first + j - 1) * 2 * width : class_key_value + e * 2 * width) +
-              width + h * dim;
-          for (int64_t d = 0; d < dim; d++) sum[d] += weights[j] * LOAD(value[d]);
-        }
-        for (int64_t d = 0; d < dim; d++) attended[e * width + h * dim + d] = SAVE(sum[d]);
+      // The gradients of query, key and value, one after the other.
+      for (int64_t part = 0; part < 3; part++) {
+        if (part == 0) NAME(over_keys)(slopes, key, s, scale, found);
+        if (part == 1) NAME(over_queries)(slopes, query, s, found);
+        if (part == 2) NAME(over_queries)(table, out, s, found);
+        for (int64_t i = 0; i < n; i++)
+          NAME(write_row)(found + i * s.span, s, row_gradients + (i * 3 + part) * width);
+        if (own)
+          for (int64_t i = 0; i < n; i++)
+            for (int64_t h = 0; h < heads; h++)
+              for (int64_t d = 0; d < dim; d++)
+                own[part * width + h * dim + d] += found[i * s.span + h * s.slots + d];
       }
     }
-    free(buffer);
+    free(buffer.memory);
   }
-  return enough;
-}
-
-INLINE bool NAME(attend_class_backward)(const STORED *query, const STORED *class_key_value,
-                                        const STORED *key_value, const STORED *gradient,
-                                        const int64_t *offsets, int64_t events, int64_t heads,
-                                        int64_t dim, Dropout dropout, STORED *query_gradient,
-                                        STORED *class_key_value_gradient,
-                                        STORED *key_value_gradient) {
-  const int64_t width = heads * dim;
-  const REAL scale = (REAL)(1 / sqrt((double)dim));
-  bool enough = true;
-#pragma omp parallel reduction(&& : enough)
-  {
-    int64_t room = 0;
-    REAL *buffer = NULL;
-#pragma omp for schedule(static)
-    for (int64_t e = 0; e < events; e++) {
-      const int64_t first = offsets[e], keys = offsets[e + 1] - first + 1;
-      if (keys > room) {
-        free(buffer);
-        buffer = malloc((size_t)(3 * keys + 3 * dim) * sizeof(REAL));
-        room = buffer ? keys : 0;
-      }
-      enough = enough && buffer;
-      if (!buffer) continue;
-      REAL *const weights = buffer, *const slopes = weights + keys;
-      REAL *const factors = slopes + keys, *const asked = factors + keys;
-      REAL *const out = asked + dim, *const query_sum = out + dim;
-      for (int64_t h = 0; h < heads; h++) {
-        for (int64_t d = 0; d < dim; d++) {
-          asked[d] = LOAD(query[e * width + h * dim + d]) * scale;
-          out[d] = LOAD(gradient[e * width + h * dim + d]);
-          query_sum[d] = 0;
-        }
-        for (int64_t j = 0; j < keys; j++) {
-          const STORED *const key =
-              (j ? key_value + (first + j - 1) * 2 * width : class_key_value + e * 2 * width) +
-              h * dim;
-          REAL score = 0, slope = 0;
-#pragma omp simd reduction(+ : score, slope)
-          for (int64_t d = 0; d < dim; d++) {
-            score += asked[d] * LOAD(key[d]);
-            slope += out[d] * LOAD(key[width + d]);
-          }
-          weights[j] = score;
-          slopes[j] = slope;
-        }
-        NAME(softmax)(weights, keys, keys);
-        for (int64_t j = 0; j < keys; j++) factors[j] = 1;
-        if (dropout.probability > 0) NAME(drop)(dropout, e, first + e, keys, h, factors);
-        REAL mean = 0;
-        for (int64_t j = 0; j < keys; j++) mean += weights[j] * factors[j] * slopes[j];
-        for (int64_t j = 0; j < keys; j++) {
-          const STORED *const key =
-              (j ? key_value + (first + j - 1) * 2 * width : class_key_value + e * 2 * width) +
-              h * dim;
-          STORED *const target = (j ? key_value_gradient + (first + j - 1) * 2 * width
-                                    : class_key_value_gradient + e * 2 * width) +
-                                 h * dim;
-          const REAL slope = weights[j] * (factors[j] * slopes[j] - mean);
-          const REAL weight = weights[j] * factors[j];
-          for (int64_t d = 0; d < dim; d++) {
-            query_sum[d] += slope * LOAD(key[d]);
-            target[d] = SAVE(slope * asked[d]);
-            target[width + d] = SAVE(weight * out[d]);
-          }
-        }
-        for (int64_t d = 0; d < dim; d++)
-          query_gradient[e * width + h * dim + d] = SAVE(query_sum[d] * scale);
-      }
-    }
-    free(buffer);
-  }
+  NAME(end_sums)(&partial, sums);
   return enough;
 }
 
 // The entry points. The usual widths of a head are constants, of which the compiler makes use.
 
-#define FOR_EVERY_DIM(call) \
-  switch (dim) {            \
-    case 8: return call(8); \
-    case 16: return call(16); \
-    case 32: return call(32); \
-    case 64: return call(64); \
-    default: return call(dim); \
-  }
-
-bool NAME(attend)(const STORED *query_key_value, const int64_t *offsets, const STORED *bias,
-                  const int64_t *pair_offsets, int64_t events, int64_t heads, int64_t dim,
-                  double probability, uint64_t seed, STORED *attended) {
+bool NAME(attend)(const STORED *query_key_value, const REAL *added, const int64_t *offsets,
+                  const STORED *bias, const int64_t *pair_offsets, int64_t events, int64_t heads,
+                  int64_t dim, double probability, uint64_t seed, STORED *attended) {
   const Dropout dropout = {probability, seed};
 #define CALL(d) \
-  NAME(attend_events)(query_key_value, offsets, bias, pair_offsets, events, heads, d, dropout, \
-                      attended)
+  NAME(attend_events)(query_key_value, added, offsets, bias, pair_offsets, events, heads, d, \
+                      dropout, attended)
   FOR_EVERY_DIM(CALL)
 #undef CALL
 }
 
-bool NAME(attend_backward)(const STORED *query_key_value, const STORED *gradient,
-                           const int64_t *offsets, const STORED *bias,
+bool NAME(attend_backward)(const STORED *query_key_value, const REAL *added,
+                           const STORED *gradient, const int64_t *offsets, const STORED *bias,
                            const int64_t *pair_offsets, int64_t events, int64_t heads, int64_t dim,
-                           double probability, uint64_t seed, STORED *query_key_value_gradient,
-                           STORED *bias_gradient) {
+                           double probability, uint64_t seed, STORED *attended,
+                           STORED *query_key_value_gradient, STORED *bias_gradient, REAL *sums) {
   const Dropout dropout = {probability, seed};
 #define CALL(d) \
-  NAME(attend_events_backward)(query_key_value, gradient, offsets, bias, pair_offsets, events, \
-                               heads, d, dropout, query_key_value_gradient, bias_gradient)
+  NAME(attend_events_backward)(query_key_value, added, gradient, offsets, bias, pair_offsets, \
+                               events, heads, d, dropout, attended, query_key_value_gradient, \
+                               bias_gradient, sums)
   FOR_EVERY_DIM(CALL)
 #undef CALL
 }
-
-bool NAME(attend_from_class)(const STORED *query, const STORED *class_key_value,
-                             const STORED *key_value, const int64_t *offsets, int64_t events,
-                             int64_t heads, int64_t dim, double probability, uint64_t seed,
-                             STORED *attended) {
-  const Dropout dropout = {probability, seed};
-#define CALL(d) \
-  NAME(attend_class)(query, class_key_value, key_value, offsets, events, heads, d, dropout, \
-                     attended)
-  FOR_EVERY_DIM(CALL)
-#undef CALL
-}
-
-bool NAME(attend_from_class_backward)(const STORED *query, const STORED *class_key_value,
-                                      const STORED *key_value, const STORED *gradient,
-                                      const int64_t *offsets, int64_t events, int64_t heads,
-                                      int64_t dim, double probability, uint64_t seed,
-                                      STORED *query_gradient, STORED *class_key_value_gradient,
-                                      STORED *key_value_gradient) {
-  const Dropout dropout = {probability, seed};
-#define CALL(d) \
-  NAME(attend_class_backward)(query, class_key_value, key_value, gradient, offsets, events, heads, \
-                              d, dropout, query_gradient, class_key_value_gradient, \
-                              key_value_gradient)
-  FOR_EVERY_DIM(CALL)
-#undef CALL
-}
-
-#undef FOR_EVERY_DIM

@@ -17,7 +17,9 @@ from pathlib import Path
 __all__ = ["KernelWarning", "compile_kernels", "load_kernels"]
 
 _FOLDER = Path(__file__).parent
-_SOURCES = ("kernels.c", "attention.h")
+_SOURCES = (
+    "kernels.c", "every_dtype.h", "memory.h", "attention.h", "class_attention.h", "rows.h"
+)  # fmt: skip
 
 _FLAGS = (
     "-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"

@@ -4,9 +4,38 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static inline int omp_get_max_threads(void) { return 1; }
+static inline int omp_get_thread_num(void) { return 0; }
+#endif
 
 // GCC and Clang; a constant argument of an inlined function is worth a kernel of its own.
 #define INLINE static inline __attribute__((always_inline))
+
+// A vector has eight numbers whatever the processor: two cache lines of a row at most.
+enum { LANES = 8 };
+
+INLINE int64_t rounded_up(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+// The lanes of two vectors, by number: 0 to 7 of the first, 8 to 15 of the second.
+#if defined __clang__ || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (LANE_NUMBERS){__VA_ARGS__})
+#endif
+typedef int32_t FloatLanes __attribute__((vector_size(LANES * 4)));
+typedef int64_t DoubleLanes __attribute__((vector_size(LANES * 8)));
+
+#define FOR_EVERY_DIM(call) \
+  switch (dim) {            \
+    case 8: return call(8); \
+    case 16: return call(16); \
+    case 32: return call(32); \
+    case 64: return call(64); \
+    default: return call(dim); \
+  }
 
 typedef struct {
   uint16_t bits;
@@ -60,17 +89,49 @@ typedef struct {
   uint64_t seed;
 } Dropout;
 
+// P(X < x) and the density at x of a standard normal X.
+typedef struct {
+  float below, density;
+} NormalFloat;
+typedef struct {
+  double below, density;
+} NormalDouble;
+
+// Abramowitz and Stegun 7.1.26: 1 - erf(z) = t (a1 + ... + a5 t^4) e^(-z^2), t = 1 / (1 + p z), to
+// 1.5e-7; here z = |x| / sqrt(2).
+INLINE NormalFloat normal_float(float x) {
+  const float power = exp_float(-0.5f * x * x);
+  const float t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * fabsf(x));
+  float p = 1.061405429f;
+  p = p * t - 1.453152027f;
+  p = p * t + 1.421413741f;
+  p = p * t - 0.284496736f;
+  p = p * t + 0.254829592f;
+  const float beyond = 0.5f * p * t * power;  // P(X > |x|)
+  return (NormalFloat){x < 0.0f ? beyond : 1.0f - beyond, 0.39894228f * power};
+}
+
+INLINE NormalDouble normal_double(double x) {
+  return (NormalDouble){0.5 * erfc(-x * 0.70710678118654752440),
+                        0.39894228040143267794 * exp(-0.5 * x * x)};
+}
+
 #define JOIN(a, b) a##_##b
 #define EXPANDED(a, b) JOIN(a, b)
 #define NAME(function) EXPANDED(function, SUFFIX)
 
+#define REAL float
+#define EXP exp_float
+#define SQRT sqrtf
+#define NORMAL normal_float
+#define Normal NormalFloat
+#define LANE_NUMBERS FloatLanes
+
 #define SUFFIX float32
 #define STORED float
-#define REAL float
 #define LOAD(x) (x)
 #define SAVE(x) (x)
-#define EXP exp_float
-#include "attention.h"
+#include "every_dtype.h"
 #undef SUFFIX
 #undef STORED
 #undef LOAD
@@ -80,18 +141,27 @@ typedef struct {
 #define STORED bfloat16
 #define LOAD from_bfloat16
 #define SAVE to_bfloat16
-#include "attention.h"
+#include "every_dtype.h"
 #undef SUFFIX
 #undef STORED
-#undef REAL
 #undef LOAD
 #undef SAVE
+
+#undef REAL
 #undef EXP
+#undef SQRT
+#undef NORMAL
+#undef Normal
+#undef LANE_NUMBERS
+#define REAL double
+#define EXP exp
+#define SQRT sqrt
+#define NORMAL normal_double
+#define Normal NormalDouble
+#define LANE_NUMBERS DoubleLanes
 
 #define SUFFIX float64
 #define STORED double
-#define REAL double
 #define LOAD(x) (x)
 #define SAVE(x) (x)
-#define EXP exp
-#include "attention.h"
+#include "every_dtype.h"

@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from particle_transformer.model.kernels.build import load_kernels
+from particle_transformer.model.kernels.calls import call_kernel
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["attend", "attend_from_class", "usable"]
-
-_SUFFIX = {
-    torch.float32: "float32",
-    torch.bfloat16: "bfloat16",
-    torch.float64: "float64",
-}
+__all__ = ["attend", "attend_from_class"]
 
 _NAMESPACE = "analysis_object_transformer"
-
-
-def usable(x: Tensor) -> bool:
-    """Whether the kernels can work on tensors like `x`."""
-    return x.device.type == "cpu" and x.dtype in _SUFFIX and load_kernels() is not None
-
-
-def _call(
-    function: str,
-    inputs: Sequence[Tensor | None],
-    numbers: Sequence[Any],
-    outputs: Sequence[Tensor | None],
-) -> None:
-    library = load_kernels()
-    assert library is not None
-    example = inputs[0]
-    assert example is not None
-    kernel = getattr(library, f"{function}_{_SUFFIX[example.dtype]}")
-    kernel.restype = ctypes.c_bool
-    enough = kernel(*map(_pointer, inputs), *numbers, *map(_pointer, outputs))
-    if not enough:
-        message = f"{function}: not enough memory for the buffers of the longest event"
-        raise MemoryError(message)
-
-
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p | None:
-    if tensor is None:
-        return None
-    assert tensor.is_contiguous()
-    return ctypes.c_void_p(tensor.data_ptr())
 
 
 def _numbers(offsets: Tensor, heads: int, width: int, dropout: float, seed: int) -> list[Any]:
@@ -99,8 +60,8 @@ def attend(
     """
     width = query_key_value.shape[1] // 3
     attended = query_key_value.new_empty(len(query_key_value), width)
-    _call(
-        "attend", [query_key_value.contiguous(), offsets, _contiguous(bias), pair_offsets],
+    call_kernel(
+        "attend", [query_key_value.contiguous(), None, offsets, _contiguous(bias), pair_offsets],
         _numbers(offsets, heads, width, dropout, seed), [attended],
     )  # fmt: skip
     return attended
@@ -121,10 +82,10 @@ def _attend_backward(
     slopes = torch.empty_like(rows)
     bias = _contiguous(bias)
     bias_slopes = rows.new_empty(0) if bias is None else torch.empty_like(bias)
-    _call(
-        "attend_backward", [rows, gradient.contiguous(), offsets, bias, pair_offsets],
+    call_kernel(
+        "attend_backward", [rows, None, gradient.contiguous(), offsets, bias, pair_offsets],
         _numbers(offsets, heads, rows.shape[1] // 3, dropout, seed),
-        [slopes, None if bias is None else bias_slopes],
+        [None, slopes, None if bias is None else bias_slopes, None],
     )  # fmt: skip
     return slopes, bias_slopes
 
@@ -162,7 +123,7 @@ def attend_from_class(
         (events, width).
     """
     attended = torch.empty_like(query, memory_format=torch.contiguous_format)
-    _call(
+    call_kernel(
         "attend_from_class",
         [query.contiguous(), class_key_value.contiguous(), key_value.contiguous(), offsets],
         _numbers(offsets, heads, query.shape[1], dropout, seed), [attended],
@@ -183,7 +144,7 @@ def _attend_from_class_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     inputs = [query.contiguous(), class_key_value.contiguous(), key_value.contiguous()]
     slopes = [torch.empty_like(tensor) for tensor in inputs]
-    _call(
+    call_kernel(
         "attend_from_class_backward", [*inputs, gradient.contiguous(), offsets],
         _numbers(offsets, heads, query.shape[1], dropout, seed), slopes,
     )  # fmt: skip
