@@ -174,7 +174,8 @@ def logits(
         for i, x in enumerate(rows):
             branch = attend_one(projected[i][0], keys, values_, bias[i], heads)
             branch = _linear(state, f"{block}.attention.out", branch)
-            skipped = _linear(state, f"{block}.skip", x) if f"{block}.skip.weight" in state else x
+            skip = f"{block}.attention.skip"
+            skipped = _linear(state, skip, x) if f"{skip}.weight" in state else x
             y = skipped + state[f"{block}.attention.out.scale"] * branch
             branch = _feedforward(state, f"{block}.feedforward", arguments["feedforward"], y)
             after.append(y + state[f"{block}.feedforward.out.scale"] * branch)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from particle_transformer.model.feedforward import FeedForward
+from particle_transformer.model.fused import can_fuse, fused_attention
 from particle_transformer.model.linear import ScaledLinear
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ __all__ = ["AttBlock", "ClassAttention", "ClassBlock", "SelfAttention"]
 
 
 class SelfAttention(nn.Module):
-    """γ ⊙ A(LN(x)): each object asks all objects of its event.
+    """x → S x + γ ⊙ A(LN(x)): each object asks all objects of its event.
+
+    S is the identity, or a linear projection where the width changes.
 
     Parameters
     ----------
@@ -42,14 +45,21 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(width_in, 3 * width_out)
         self.out = ScaledLinear(width_out, width_out, layer_scale)
         self.dropout = nn.Dropout(dropout)
+        self.skip = None if width_in == width_out else nn.Linear(width_in, width_out, bias=False)
 
     def forward(self, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
-        """The branch (rows, width_out) of `x` (rows, width_in); `bias` (pairs, heads)."""
+        """Objects (rows, width_out) of `x` (rows, width_in); `bias` (pairs, heads)."""
+        base = None if self.skip is None else self.skip(x)  # (rows, width_out)
         dropout = self.dropout.p if self.training else 0.0
+        if dropout == 0 and can_fuse(x) and layout.spans is not None:
+            return fused_attention(
+                x, base, self.norm, self.query_key_value, self.out.scaled(), bias, layout.spans,
+                self.num_heads,
+            )  # fmt: skip
         query_key_value = self.query_key_value(self.norm(x))  # (rows, 3 × width_out)
         attended = layout.attend(query_key_value, bias, self.num_heads, dropout)
-        branch: Tensor = self.dropout(self.out(attended))
-        return branch
+        total: Tensor = (x if base is None else base) + self.dropout(self.out(attended))
+        return total
 
 
 class AttBlock(nn.Module):
@@ -87,9 +97,6 @@ class AttBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = SelfAttention(width_in, width_out, num_heads, dropout, layer_scale)
-        self.skip = (
-            nn.Identity() if width_in == width_out else nn.Linear(width_in, width_out, bias=False)
-        )
         self.feedforward = FeedForward(width_out, hidden, dropout, layer_scale, feedforward)
 
     def forward(self, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
@@ -109,8 +116,8 @@ class AttBlock(nn.Module):
         Tensor
             (rows, width_out).
         """
-        x = self.skip(x) + self.attention(x, layout, bias)  # (rows, width_out)
-        result: Tensor = x + self.feedforward(x)
+        x = self.attention(x, layout, bias)  # (rows, width_out)
+        result: Tensor = self.feedforward(x, layout)
         return result
 
 
@@ -206,5 +213,5 @@ class ClassBlock(nn.Module):
             (events, width).
         """
         token = token + self.attention(token, x, layout)  # (events, width)
-        result: Tensor = token + self.feedforward(token)
+        result: Tensor = self.feedforward(token, layout)
         return result

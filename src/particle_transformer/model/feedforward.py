@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 from torch.nn import functional as F
 
+from particle_transformer.model.fused import can_fuse, fused_feedforward
 from particle_transformer.model.linear import ScaledLinear
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from particle_transformer.model.layouts import Layout
 
 __all__ = ["FeedForward", "FeedForwardKind"]
 
@@ -18,7 +21,7 @@ FeedForwardKind = Literal["gelu", "swiglu"]
 
 
 class FeedForward(nn.Module):
-    """γ ⊙ F(LN(x)), a feed-forward network of one hidden layer.
+    """x → x + γ ⊙ F(LN(x)), a feed-forward network of one hidden layer.
 
     ``"gelu"``: F(x) = W₂ gelu(W₁ x + b₁) + b₂ (arXiv:1706.03762 eq. (2), arXiv:1606.08415).
     ``"swiglu"``: F(x) = W₂ (silu(W₁ x + b₁) ⊙ (V x + c)) + b₂ (arXiv:2002.05202 eq. (6)), with two
@@ -49,13 +52,16 @@ class FeedForward(nn.Module):
         self.out = ScaledLinear(inner, width, layer_scale)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The branch (…, width) of `x` (…, width)."""
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """The rows (…, width) after the branch, of `x` (…, width)."""
+        dropped = self.training and self.dropout.p > 0
+        if not (self.gated or dropped) and can_fuse(x) and layout.spans is not None:
+            return fused_feedforward(x, self.norm, self.hidden, self.out.scaled())
         hidden = self.hidden(self.norm(x))  # (…, inner), or (…, 2 × inner) if gated
         if self.gated:
             gate, linear = hidden.chunk(2, -1)
             hidden = F.silu(gate) * linear  # (…, inner)
         else:
             hidden = F.gelu(hidden)
-        branch: Tensor = self.dropout(self.out(self.dropout(hidden)))
-        return branch
+        total: Tensor = x + self.dropout(self.out(self.dropout(hidden)))
+        return total

@@ -14,7 +14,8 @@ import torch
 
 from particle_transformer.model import kernels
 from particle_transformer.model.attention import attend_dense, attend_from_class_dense
-from particle_transformer.model.packing import EventGrid, PairList, interleave
+from particle_transformer.model.kernels.attention import EventRows
+from particle_transformer.model.packing import EventGrid, PairList, interleave, pair_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,10 @@ class Layout(Protocol):
     @property
     def events(self) -> int:
         """Number of events."""
+
+    @property
+    def spans(self) -> EventRows | None:
+        """Rows and pairs of each event, for the fused branches; None where rows are a grid."""
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Objects of all collections (rows, width), from those of each collection."""
@@ -73,6 +78,11 @@ class PackedLayout:
         return len(self.offsets) - 1
 
     @cached_property
+    def spans(self) -> EventRows:
+        """Rows and pairs of each event."""
+        return EventRows(self.offsets, pair_offsets(self.offsets))
+
+    @cached_property
     def _grid(self) -> EventGrid:
         return EventGrid.from_offsets(self.offsets)
 
@@ -102,9 +112,9 @@ class PackedLayout:
         if bias is not None:
             bias = bias.to(query_key_value.dtype)  # under autocast they may differ
         if kernels.usable(query_key_value):
-            pair_offsets = None if bias is None else self._pairs.offsets
+            pairs = None if bias is None else self.spans.pair_offsets
             attended: Tensor = kernels.attend(
-                query_key_value, self.offsets, bias, pair_offsets, heads, dropout, _seed(dropout)
+                query_key_value, self.offsets, bias, pairs, heads, dropout, _seed(dropout)
             )
             return attended
         grid = self._grid
@@ -147,6 +157,10 @@ class DenseLayout:
     def events(self) -> int:
         """Number of events."""
         return self.occupied.shape[0]
+
+    @property
+    def spans(self) -> None:
+        """None."""
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Put the slots of all collections side by side."""

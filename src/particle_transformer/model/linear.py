@@ -36,6 +36,10 @@ class ScaledLinear(nn.Linear):
         super().__init__(width_in, width_out)
         self.scale = nn.Parameter(torch.full((width_out,), float(initial)))
 
+    def scaled(self) -> tuple[Tensor, Tensor]:
+        """γ ⊙ W (width_out, width_in) and γ ⊙ b (width_out,)."""
+        return self.scale[:, None] * self.weight, self.scale * self.bias
+
     def forward(self, x: Tensor) -> Tensor:
         """(…, width_out) from `x` (…, width_in)."""
-        return F.linear(x, self.scale[:, None] * self.weight, self.scale * self.bias)
+        return F.linear(x, *self.scaled())

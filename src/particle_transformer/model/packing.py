@@ -12,12 +12,20 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["EventGrid", "PairList", "count_offsets", "interleave", "pack", "real_rows"]
+__all__ = [
+    "EventGrid", "PairList", "count_offsets", "interleave", "pack", "pair_offsets", "real_rows",
+]  # fmt: skip
 
 
 def count_offsets(counts: Tensor) -> Tensor:
     """Offsets int64 (events + 1,) of `counts` int64 (events,)."""
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def pair_offsets(offsets: Tensor) -> Tensor:
+    """Pairs int64 (events + 1,) of events that own the rows offsets[i]:offsets[i + 1]."""
+    counts = offsets.diff()  # (events,)
+    return count_offsets(counts * (counts - 1) // 2)
 
 
 def real_rows(padded: Tensor, padding_mask: Tensor | None) -> tuple[Tensor | None, Tensor]:
@@ -123,13 +131,10 @@ class PairList:
     ----------
     first, second
         int64 (pairs,): rows of the packed objects.
-    offsets
-        int64 (events + 1,): the pairs of each event.
     """
 
     first: Tensor
     second: Tensor
-    offsets: Tensor
 
     @staticmethod
     def from_offsets(offsets: Tensor) -> PairList:
@@ -142,8 +147,7 @@ class PairList:
         first = torch.repeat_interleave(row, behind)  # (pairs,)
         start = behind.cumsum(0) - behind  # the first pair of each object, (objects,)
         place = torch.arange(len(first), device=offsets.device) - start[first]  # (pairs,)
-        pair_offsets = count_offsets(counts * (counts - 1) // 2)
-        return PairList(first, first + 1 + place, pair_offsets)
+        return PairList(first, first + 1 + place)
 
     def spread(self, values: Tensor, grid: EventGrid) -> Tensor:
         """Symmetric (events, heads, slots, slots) of `values` (pairs, heads), 0 elsewhere."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,39 +23,56 @@ _SUFFIX = {
     torch.float64: "float64",
 }
 
+_KINDS = {"q": ctypes.c_int64, "d": ctypes.c_double}
+
 
 def usable(x: Tensor) -> bool:
     """Whether the kernels can work on tensors like `x`."""
     return x.device.type == "cpu" and x.dtype in _SUFFIX and load_kernels() is not None
 
 
+@cache
+def _function(name: str, dtype: torch.dtype, inputs: int, numbers: bytes, outputs: int) -> Any:
+    library = load_kernels()
+    assert library is not None
+    function = library[f"{name}_{_SUFFIX[dtype]}"]
+    kinds = [_KINDS[chr(kind)] for kind in numbers]
+    function.argtypes = [*[ctypes.c_void_p] * inputs, *kinds, *[ctypes.c_void_p] * outputs]
+    function.restype = ctypes.c_bool
+    return function
+
+
 def call_kernel(
-    function: str,
+    name: str,
     inputs: Sequence[Tensor | None],
-    numbers: Sequence[Any],
+    numbers: Sequence[float],
     outputs: Sequence[Tensor | None],
+    like: Tensor,
 ) -> None:
-    """Call a compiled function, whose dtype is that of the first input.
+    """Call a compiled function, in the version for the dtype of `like`.
+
+    Parameters
+    ----------
+    name
+        Of the function, without the dtype.
+    inputs, numbers, outputs
+        Its arguments, in that order: contiguous tensors or None, int64 or float64 numbers (told
+        apart by their Python type), and tensors that it fills.
 
     Raises
     ------
     MemoryError
         If there is no memory for the function's buffers.
     """
-    library = load_kernels()
-    assert library is not None
-    example = inputs[0]
-    assert example is not None
-    kernel = getattr(library, f"{function}_{_SUFFIX[example.dtype]}")
-    kernel.restype = ctypes.c_bool
-    enough = kernel(*map(_pointer, inputs), *numbers, *map(_pointer, outputs))
-    if not enough:
-        message = f"{function}: not enough memory for the buffers of the longest event"
+    kinds = b"".join(b"d" if isinstance(number, float) else b"q" for number in numbers)
+    function = _function(name, like.dtype, len(inputs), kinds, len(outputs))
+    if not function(*map(_pointer, inputs), *numbers, *map(_pointer, outputs)):
+        message = f"{name}: not enough memory for its buffers"
         raise MemoryError(message)
 
 
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p | None:
+def _pointer(tensor: Tensor | None) -> int | None:
     if tensor is None:
         return None
     assert tensor.is_contiguous()
-    return ctypes.c_void_p(tensor.data_ptr())
+    return tensor.data_ptr()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import torch
@@ -17,8 +16,8 @@ _NAMESPACE = "analysis_object_transformer"
 
 def _numbers(offsets: Tensor, heads: int, width: int, dropout: float, seed: int) -> list[Any]:
     return [
-        ctypes.c_int64(len(offsets) - 1), ctypes.c_int64(heads), ctypes.c_int64(width // heads),
-        ctypes.c_double(dropout), ctypes.c_uint64(seed),
+        len(offsets) - 1, heads, width // heads,
+        dropout, seed,
     ]  # fmt: skip
 
 
@@ -62,7 +61,7 @@ def attend(
     attended = query_key_value.new_empty(len(query_key_value), width)
     call_kernel(
         "attend", [query_key_value.contiguous(), None, offsets, _contiguous(bias), pair_offsets],
-        _numbers(offsets, heads, width, dropout, seed), [attended],
+        _numbers(offsets, heads, width, dropout, seed), [attended], like=query_key_value,
     )  # fmt: skip
     return attended
 
@@ -86,6 +85,7 @@ def _attend_backward(
         "attend_backward", [rows, None, gradient.contiguous(), offsets, bias, pair_offsets],
         _numbers(offsets, heads, rows.shape[1] // 3, dropout, seed),
         [None, slopes, None if bias is None else bias_slopes, None],
+        like=rows,
     )  # fmt: skip
     return slopes, bias_slopes
 
@@ -126,7 +126,7 @@ def attend_from_class(
     call_kernel(
         "attend_from_class",
         [query.contiguous(), class_key_value.contiguous(), key_value.contiguous(), offsets],
-        _numbers(offsets, heads, query.shape[1], dropout, seed), [attended],
+        _numbers(offsets, heads, query.shape[1], dropout, seed), [attended], like=query,
     )  # fmt: skip
     return attended
 
@@ -146,7 +146,7 @@ def _attend_from_class_backward(
     slopes = [torch.empty_like(tensor) for tensor in inputs]
     call_kernel(
         "attend_from_class_backward", [*inputs, gradient.contiguous(), offsets],
-        _numbers(offsets, heads, query.shape[1], dropout, seed), slopes,
+        _numbers(offsets, heads, query.shape[1], dropout, seed), slopes, like=query,
     )  # fmt: skip
     return slopes[0], slopes[1], slopes[2]
 

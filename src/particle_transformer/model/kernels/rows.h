@@ -14,7 +14,7 @@ INLINE void NAME(moments)(const REAL *x, int64_t width, REAL epsilon, REAL *mean
 }
 
 // normed = gain (x - mean) inverse + shift; `statistics` (rows, 2) keeps mean and inverse
-void NAME(layer_norm)(const REAL *x, const REAL *gain, const REAL *shift, int64_t rows,
+bool NAME(layer_norm)(const REAL *x, const REAL *gain, const REAL *shift, int64_t rows,
                       int64_t width, double epsilon, STORED *normed, REAL *statistics) {
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < rows; i++) {
@@ -24,10 +24,11 @@ void NAME(layer_norm)(const REAL *x, const REAL *gain, const REAL *shift, int64_
     const REAL mean = statistics[2 * i], inverse = statistics[2 * i + 1];
     for (int64_t c = 0; c < width; c++) to[c] = SAVE((row[c] - mean) * inverse * gain[c] + shift[c]);
   }
+  return true;
 }
 
 // `normed` again, from the statistics
-void NAME(layer_norm_again)(const REAL *x, const REAL *statistics, const REAL *gain,
+bool NAME(layer_norm_again)(const REAL *x, const REAL *statistics, const REAL *gain,
                             const REAL *shift, int64_t rows, int64_t width, STORED *normed) {
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < rows; i++) {
@@ -36,22 +37,22 @@ void NAME(layer_norm_again)(const REAL *x, const REAL *statistics, const REAL *g
     const REAL mean = statistics[2 * i], inverse = statistics[2 * i + 1];
     for (int64_t c = 0; c < width; c++) to[c] = SAVE((row[c] - mean) * inverse * gain[c] + shift[c]);
   }
+  return true;
 }
 
 // With z = (x - mean) inverse, y = gain z + shift and a gradient g of y:
 // dx = inverse (gain g - <gain g> - z <gain g z>), dgain = sum g z, dshift = sum g.
 // `through` is a gradient that reaches x past the norm, and is added to dx; or NULL.
-// sums (3, width): dgain, dshift, and the sum of `above` over the rows.
+// sums (2, width): dgain, dshift.
 bool NAME(layer_norm_backward)(const REAL *x, const REAL *statistics, const REAL *gain,
-                               const STORED *gradient, const REAL *through, const REAL *above,
-                               int64_t rows, int64_t width, REAL *x_gradient, REAL *sums) {
-  NAME(Sums) partial = NAME(begin_sums)(3 * width);
+                               const STORED *gradient, const REAL *through, int64_t rows,
+                               int64_t width, REAL *x_gradient, REAL *sums) {
+  NAME(Sums) partial = NAME(begin_sums)(2 * width);
   if (!partial.enough) return false;
 #pragma omp parallel
   {
     REAL *restrict const gain_sum = NAME(own_sums)(&partial);
     REAL *restrict const shift_sum = gain_sum + width;
-    REAL *restrict const above_sum = shift_sum + width;
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < rows; i++) {
       const REAL *restrict row = x + i * width;
@@ -69,10 +70,8 @@ bool NAME(layer_norm_backward)(const REAL *x, const REAL *statistics, const REAL
       }
       sum /= (REAL)width;
       product /= (REAL)width;
-      const REAL *restrict past = through + i * width, *restrict upper = above + i * width;
-      if (above)
-        for (int64_t c = 0; c < width; c++) above_sum[c] += upper[c];
       if (through) {
+        const REAL *restrict past = through + i * width;
         for (int64_t c = 0; c < width; c++) {
           const REAL z = (row[c] - mean) * inverse;
           to[c] = past[c] + inverse * (gain[c] * LOAD(slope[c]) - sum - z * product);
@@ -90,7 +89,7 @@ bool NAME(layer_norm_backward)(const REAL *x, const REAL *statistics, const REAL
 }
 
 // activated = gelu(hidden + added), gelu(x) = x P(X < x) for a standard normal X, arXiv:1606.08415
-void NAME(gelu)(const STORED *hidden, const REAL *added, int64_t rows, int64_t width,
+bool NAME(gelu)(const STORED *hidden, const REAL *added, int64_t rows, int64_t width,
                 STORED *activated) {
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < rows; i++) {
@@ -101,6 +100,7 @@ void NAME(gelu)(const STORED *hidden, const REAL *added, int64_t rows, int64_t w
       to[c] = SAVE(x * NORMAL(x).below);
     }
   }
+  return true;
 }
 
 // `slope`, the gradient of gelu(hidden + added), becomes that of hidden, and is summed in `sums`;
@@ -131,7 +131,7 @@ bool NAME(gelu_backward)(const STORED *hidden, const REAL *added, int64_t rows, 
 }
 
 // sum = base + branch + added
-void NAME(residual)(const REAL *base, const STORED *branch, const REAL *added, int64_t rows,
+bool NAME(residual)(const REAL *base, const STORED *branch, const REAL *added, int64_t rows,
                     int64_t width, REAL *sum) {
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < rows; i++) {
@@ -140,4 +140,22 @@ void NAME(residual)(const REAL *base, const STORED *branch, const REAL *added, i
     REAL *restrict to = sum + i * width;
     for (int64_t c = 0; c < width; c++) to[c] = from[c] + LOAD(more[c]) + added[c];
   }
+  return true;
+}
+
+// sums (width) += the rows
+bool NAME(add_rows)(const REAL *x, int64_t rows, int64_t width, REAL *sums) {
+  NAME(Sums) partial = NAME(begin_sums)(width);
+  if (!partial.enough) return false;
+#pragma omp parallel
+  {
+    REAL *restrict const own = NAME(own_sums)(&partial);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < rows; i++) {
+      const REAL *restrict row = x + i * width;
+      for (int64_t c = 0; c < width; c++) own[c] += row[c];
+    }
+  }
+  NAME(end_sums)(&partial, sums);
+  return true;
 }
