@@ -355,11 +355,9 @@ def test_a_network_is_trained_on_augmented_events(tmp_path: Path) -> None:
         model = AnalysisObjectTransformer(
             {"jets": 7, "muons": 1}, 2, 8, 8, 8, 8, 8, 2, pair_bias=True
         )
-        parts = (
-            make_sample(events, rows, [0, 1]) for rows in (np.arange(150), np.arange(150, 200))
-        )
+        training, validation = (make_sample(events, rows, [0, 1]) for rows in roles)
         fit = fit_network(
-            model, *parts, FitSettings(epochs=2, batch_size=50, augmentation=chosen),
+            model, training, validation, FitSettings(epochs=2, batch_size=50, augmentation=chosen),
             checkpoint_dir=tmp_path, log_dir=tmp_path,
         )  # fmt: skip
         results.append([record["val_loss"] for record in fit.history])
