@@ -281,13 +281,16 @@ def test_documented_defaults() -> None:
     analysis = parse(SHORT)
     assert analysis.model.model_dump() == {
         "embed_dims": 128, "linear_dims1": 128, "linear_dims2": 128, "mlp_hidden_1": 64,
-        "mlp_hidden_2": 32, "num_heads": 8, "feedforward_factor": 4, "num_att_blocks": 3,
-        "num_class_blocks": 3, "dropout": 0.0, "pair_bias": False,
+        "mlp_hidden_2": 32, "num_heads": 8, "feedforward_factor": 4,
+        "class_feedforward_factor": None, "num_att_blocks": 3, "num_class_blocks": 3,
+        "dropout": 0.0, "pair_bias": False, "pair_dims": (32, 32), "layer_scale": 0.1,
+        "event_features": "concatenated", "feedforward": "gelu", "feature_embedding": "linear",
     }  # fmt: skip
     assert analysis.training.model_dump() == {
         "folds": 5, "epochs": 30, "batch_size": 512, "learning_rate": 1e-3, "weight_decay": 0.01,
         "warmup_epochs": 1.0, "patience": 6, "seed": 1, "negative_weights": "keep",
         "balance": "class", "gradient_clip": 1.0, "sampling": "shuffled",
+        "augmentation": (),
     }  # fmt: skip
     assert analysis.evaluation.model_dump() == {
         "working_points": (0.3, 0.5, 0.7), "background_uncertainty": 0.1, "bootstrap": 200,
@@ -399,6 +402,20 @@ ELECTRONS = {"collection": "Electron", "features": ["pt"]}
         ({"model": {"linear_dims2": 12}},
          "model.linear_dims2: got 12, expected a multiple of num_heads = 8"),
         ({"model": {"dropout": 1}}, "model.dropout: got 1, expected a number < 1"),
+        ({"model": {"class_feedforward_factor": 0}},
+         "model.class_feedforward_factor: got 0, expected an integer >= 1"),
+        ({"model": {"pair_dims": [8, 0]}}, "model.pair_dims.1: got 0, expected an integer >= 1"),
+        ({"model": {"pair_dims": 8}}, "model.pair_dims: got 8, expected a list"),
+        ({"model": {"layer_scale": 0}}, "model.layer_scale: got 0, expected a number > 0"),
+        ({"model": {"feedforward": "relu"}},
+         "model.feedforward: got 'relu', expected 'gelu' or 'swiglu'"),
+        ({"model": {"feature_embedding": "fourier"}},
+         "model.feature_embedding: got 'fourier', expected 'linear', 'periodic' or"),
+        ({"model": {"event_features": "tokens"}},
+         "model.event_features: got 'tokens', expected 'concatenated', 'token' or 'both'"),
+        ({"model": {"event_features": "both"}},
+         ("model.event_features: got 'both', but there are no event features; expected "
+         "'concatenated', or event.features")),
         ({"model": {"heads": 8}}, "model.heads: unknown key; nearest: num_heads"),
         ({"evaluation": {"working_points": [0.5, 1.0]}},
          "evaluation.working_points.1: got 1.0, expected a number < 1"),

@@ -251,3 +251,17 @@ def test_failure_removes_the_parents_it_made(tmp_path: Path) -> None:
     with pytest.raises(SampleError):
         train(load_analysis(file), tmp_path / "zz" / "a" / "b")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_augmentation_of_the_analysis_file_reaches_the_training(tmp_path: Path) -> None:
+    path = small_analysis(tmp_path, epochs=1, pair_bias=True)
+    losses = []
+    for number, chosen in enumerate(([], ["flip_eta", "flip_phi", "rotate_phi"])):
+        content = yaml.safe_load(path.read_text())
+        content["training"]["augmentation"] = chosen
+        path.write_text(yaml.safe_dump(content))
+        run = RunFolder(train(load_analysis(path), tmp_path / f"run{number}"))
+        assert list(load_analysis(run.analysis).training.augmentation) == chosen
+        record = json.loads(run.record.read_text())
+        losses.append([network["history"][0]["train_loss"] for network in record["networks"]])
+    assert all(plain != augmented for plain, augmented in zip(*losses, strict=True))

@@ -20,6 +20,7 @@ from particle_transformer.config.sections import (
     Source,
     Training,
 )
+from particle_transformer.config.symmetries import FeatureSymmetries, feature_symmetries
 from particle_transformer.config.variations import Variation
 from particle_transformer.config.varied import Varied
 
@@ -34,6 +35,7 @@ __all__ = [
     "Era",
     "Evaluation",
     "EventFeatures",
+    "FeatureSymmetries",
     "Model",
     "Process",
     "Region",
@@ -43,6 +45,7 @@ __all__ = [
     "Varied",
     "analysis_fingerprint",
     "dump_analysis",
+    "feature_symmetries",
     "load_analysis",
     "parse_analysis",
 ]

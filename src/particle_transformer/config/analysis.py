@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
+from particle_transformer.config.augmentation import check_augmentation
 from particle_transformer.config.corrections import Correction, Weight
 from particle_transformer.config.sections import (
     Collection,
@@ -126,6 +127,8 @@ class Analysis(Section):
         self._check_names()
         check_variations(self)
         self._check_corrections()
+        self._check_model()
+        check_augmentation(self)
         if not self.signal_regions:
             message = "no region has role: signal; expected at least one"
             raise problem(message, "regions")
@@ -178,6 +181,14 @@ class Analysis(Section):
                     f"got {objects!r}, expected a collection; {nearest(objects, self.objects)}"
                 )
                 raise problem(message, f"{key}.objects")
+
+    def _check_model(self) -> None:
+        if self.model.event_features != "concatenated" and not self.event.features:
+            message = (
+                f"got {self.model.event_features!r}, but there are no event features; expected "
+                "'concatenated', or event.features"
+            )
+            raise problem(message, "model.event_features")
 
     def _check_weights(self) -> None:
         ready = self.event.weight

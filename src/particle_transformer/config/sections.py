@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from particle_transformer.config.types import (
     Branch,
@@ -19,9 +19,11 @@ from particle_transformer.config.types import (
     Real,
     Section,
     Whole,
+    one_or_many,
     problem,
 )
 from particle_transformer.errors import nearest
+from particle_transformer.expressions.symmetry import Transformation  # noqa: TC001 (pydantic needs it)
 
 __all__ = [
     "Clean",
@@ -221,7 +223,18 @@ class Region(Section):
 
 
 class Training(Section):
-    """How the networks are trained; `learning_rate` is the largest one of the schedule."""
+    """How the networks are trained.
+
+    Attributes
+    ----------
+    learning_rate
+        The largest one of the schedule.
+    augmentation
+        Symmetries of the collider by which training events are transformed at random.
+
+    The others are those of `particle_transformer.training.settings.FitSettings` and
+    `particle_transformer.training.sample.make_sample`.
+    """
 
     folds: Annotated[Whole, Field(ge=2)] = 5
     epochs: Annotated[Whole, Field(ge=1)] = 30
@@ -235,6 +248,15 @@ class Training(Section):
     balance: Literal["class", "process", "none"] = "class"
     gradient_clip: Annotated[Real, Field(gt=0.0)] = 1.0
     sampling: Literal["shuffled", "stratified"] = "shuffled"
+    augmentation: Annotated[tuple[Transformation, ...], BeforeValidator(one_or_many)] = ()
+
+    @model_validator(mode="after")
+    def _each_augmentation_once(self) -> Self:
+        for name in self.augmentation:
+            if self.augmentation.count(name) > 1:
+                message = f"{name} is given twice; expected each at most once"
+                raise problem(message, "augmentation")
+        return self
 
 
 class Model(Section):
@@ -247,10 +269,16 @@ class Model(Section):
     mlp_hidden_2: Annotated[Whole, Field(ge=1)] = 32
     num_heads: Annotated[Whole, Field(ge=1)] = 8
     feedforward_factor: Annotated[Whole, Field(ge=1)] = 4
+    class_feedforward_factor: Annotated[Whole, Field(ge=1)] | None = None
     num_att_blocks: Annotated[Whole, Field(ge=1)] = 3
     num_class_blocks: Annotated[Whole, Field(ge=1)] = 3
     dropout: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.0
     pair_bias: bool = False
+    pair_dims: tuple[Annotated[Whole, Field(ge=1)], ...] = (32, 32)
+    layer_scale: Annotated[Real, Field(gt=0.0)] = 0.1
+    event_features: Literal["concatenated", "token", "both"] = "concatenated"
+    feedforward: Literal["gelu", "swiglu"] = "gelu"
+    feature_embedding: Literal["linear", "periodic", "piecewise_linear"] = "linear"
 
     @model_validator(mode="before")
     @classmethod
@@ -262,7 +290,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _heads_divide_widths(self) -> Self:
-        for name in ("linear_dims1", "linear_dims2"):  # attention works at the blocks' widths
+        # Attention works at the blocks' widths; a single block has that of the last.
+        for name in ("linear_dims1", "linear_dims2")[int(self.num_att_blocks == 1) :]:
             width = getattr(self, name)
             if width % self.num_heads:
                 message = f"got {width}, expected a multiple of num_heads = {self.num_heads}"

@@ -36,6 +36,7 @@ __all__ = [
     "Section",
     "Texts",
     "Whole",
+    "one_or_many",
     "problem",
 ]
 
@@ -136,7 +137,8 @@ def _no_bool(value: object) -> object:
     return value
 
 
-def _one_or_many(value: object) -> object:
+def one_or_many(value: object) -> object:
+    """Take one text for a list of it."""
     return [value] if isinstance(value, str) else value
 
 
@@ -194,7 +196,7 @@ LocalFile = Annotated[Branch, AfterValidator(_resolved_file)]
 """The path of one file; a relative one is resolved against the analysis file's folder."""
 
 OtherPatterns = Annotated[
-    tuple[Annotated[Branch, AfterValidator(_resolved)], ...], BeforeValidator(_one_or_many)
+    tuple[Annotated[Branch, AfterValidator(_resolved)], ...], BeforeValidator(one_or_many)
 ]
 """`FilePatterns`, of which there may be none."""
 

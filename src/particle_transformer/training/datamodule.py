@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,14 +14,16 @@ from torch.utils.data import Dataset
 
 from particle_transformer.errors import SampleError
 from particle_transformer.events.packed import PackedBatch
+from particle_transformer.training.augmentation import Augmentation, random_draws
 from particle_transformer.training.sampler import BatchSampler, Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from particle_transformer.events.columns import Events
     from particle_transformer.training.sample import Sample
 
 __all__ = ["Batch", "BatchLoader", "EventDataModule", "EventDataset"]
@@ -52,9 +55,15 @@ class EventDataset(Dataset[Batch]):
         (batch,) = self.gather([rows])
         return batch
 
-    def gather(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Batch]:
-        """Several batches, whose events are read together."""
+    def gather(
+        self,
+        batches: Sequence[NDArray[np.int64]],
+        transform: Callable[[Events], Events] | None = None,
+    ) -> Iterator[Batch]:
+        """Several batches, whose events are read, and transformed, together."""
         events = self.sample.source.take(np.concatenate(batches))
+        if transform is not None:
+            events = transform(events)
         target = self.sample.target[events.process]
         weight = self.sample.weights(events.weight, events.process).astype(np.float32)
         stop = 0
@@ -80,11 +89,19 @@ class BatchLoader:
         Gathers a batch.
     sampler
         Says what is in it.
+    augmentation
+        Transforms the events, by random numbers that depend on seed, epoch and position.
     """
 
-    def __init__(self, dataset: EventDataset, sampler: BatchSampler) -> None:
+    def __init__(
+        self,
+        dataset: EventDataset,
+        sampler: BatchSampler,
+        augmentation: Augmentation | None = None,
+    ) -> None:
         self.dataset = dataset
         self.sampler = sampler
+        self.augmentation = augmentation or Augmentation()
         self.batch_sampler = None  # as in a DataLoader whose sampler gives whole batches
         self._delivered = 0
         self._resume: tuple[int, int] | None = None  # epoch, batches already delivered
@@ -103,9 +120,19 @@ class BatchLoader:
         rows = self.sampler.batches_from(self._delivered)
         together = max(1, _AHEAD * len(self) * self.sampler.ranks // self.sampler.events)
         while group := list(islice(rows, together)):
-            for batch in self.dataset.gather(group):
+            for batch in self.dataset.gather(group, self._transform(len(group))):
                 self._delivered += 1
                 yield batch
+
+    def _transform(self, batches: int) -> Callable[[Events], Events] | None:
+        """What happens to the events of the next batches."""
+        augmentation, sampler = self.augmentation, self.sampler
+        if not augmentation.transformations or sampler.seed is None:
+            return None
+        first = self._delivered
+        spans = [sampler.span(batch) for batch in range(first, first + batches)]
+        draws = random_draws(sampler.seed, sampler.epoch, spans)
+        return partial(augmentation.apply, draws=draws)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the epoch stands, and of which batches; the same for every rank."""
@@ -135,6 +162,7 @@ class BatchLoader:
             "events": [len(rows) for rows in sampler.strata],
             "batches": sampler.batches,
             "seed": sampler.seed,
+            "augmentation": list(self.augmentation.transformations),
         }
 
 
@@ -157,6 +185,8 @@ class EventDataModule(LightningDataModule):
     sampling
         ``"shuffled"``: one shuffle of all training events; ``"stratified"``: one of each class,
         and every batch has the classes in the same proportion.
+    augmentation
+        Transforms the training events; the validation events stay as they are.
 
     Raises
     ------
@@ -173,6 +203,7 @@ class EventDataModule(LightningDataModule):
         seed: int,
         momenta: bool,
         sampling: Sampling = "shuffled",
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
         if training.source is validation.source and (
@@ -186,6 +217,7 @@ class EventDataModule(LightningDataModule):
         self.seed = seed
         self.momenta = momenta
         self.sampling = sampling
+        self.augmentation = augmentation
         self._train_loader: BatchLoader | None = None
         self._resume: dict[str, Any] = {}
 
@@ -202,7 +234,7 @@ class EventDataModule(LightningDataModule):
         training = self.training
         strata = [training.rows] if self.sampling == "shuffled" else training.strata()
         sampler = BatchSampler(strata, self.batch_size, self.seed, **self._rank())
-        self._train_loader = self._loader(training, sampler)
+        self._train_loader = BatchLoader(self._dataset(training), sampler, self.augmentation)
         # Lightning restores loaders too late for those that an optimizer's schedule has asked
         # for, but a datamodule always in time.
         if self._resume:
@@ -214,10 +246,10 @@ class EventDataModule(LightningDataModule):
         """Batches in the order of the events; without gradients they may be larger."""
         rows = [self.validation.rows]
         sampler = BatchSampler(rows, 4 * self.batch_size, None, **self._rank())
-        return self._loader(self.validation, sampler)
+        return BatchLoader(self._dataset(self.validation), sampler)
 
-    def _loader(self, sample: Sample, sampler: BatchSampler) -> BatchLoader:
-        return BatchLoader(EventDataset(sample, momenta=self.momenta), sampler)
+    def _dataset(self, sample: Sample) -> EventDataset:
+        return EventDataset(sample, momenta=self.momenta)
 
     def _rank(self) -> dict[str, int]:
         if self.trainer is None:

@@ -91,7 +91,8 @@ def fit_network(
     ------
     SampleError
         If training and validation have an event in common, a target is out of range, a feature is
-        not finite, or a loss becomes NaN or infinite.
+        not finite, the augmentation is one of other features, or a loss becomes NaN or
+        infinite.
     ModelInputError
         If the events have other collections or widths than the model.
     """
@@ -102,11 +103,13 @@ def fit_network(
         seed=settings.seed,
         momenta=model.spec.momenta,
         sampling=settings.sampling,
+        augmentation=settings.augmentation,
     )
     for sample in (training, validation):
         _check_targets(model, sample)
     scaling = ScalingFit(model)
     for events in training.chunks():
+        settings.augmentation.check(events)
         scaling.add({name: ragged.values for name, ragged in events.objects.items()}, events.event)
     scaling.finish()
     history = History(progress)

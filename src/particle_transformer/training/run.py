@@ -12,10 +12,11 @@ import torch
 from particle_transformer._version import __version__
 from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder, check_new
-from particle_transformer.config import dump_analysis
+from particle_transformer.config import dump_analysis, feature_symmetries
 from particle_transformer.data import Store, StoreRows, partial_beside, prepare
 from particle_transformer.errors import IncompleteStoreError, InputFileError, SampleError
 from particle_transformer.model import AnalysisObjectTransformer
+from particle_transformer.training.augmentation import Augmentation
 from particle_transformer.training.fit import fit_network
 from particle_transformer.training.roles import fold_samples
 from particle_transformer.training.settings import FitSettings
@@ -173,6 +174,7 @@ def _train_fold(
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Any]:
     settings = analysis.training
+    symmetries = feature_symmetries(analysis)
     training, validation, test = fold_samples(analysis, source, manifest.classes, fold)
     torch.manual_seed(settings.seed * 1000 + fold)
     model = AnalysisObjectTransformer(
@@ -196,6 +198,7 @@ def _train_fold(
             gradient_clip=settings.gradient_clip,
             seed=settings.seed * 1000 + fold,
             sampling=settings.sampling,
+            augmentation=Augmentation(settings.augmentation, symmetries.objects, symmetries.event),
         ),
         checkpoint_dir=run.checkpoints(fold),
         log_dir=run.logs(fold),

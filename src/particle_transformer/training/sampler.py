@@ -94,13 +94,13 @@ class BatchSampler(Sampler["NDArray[np.int64]"]):
         orders = self._orders()
         step = max(1, _BLOCK * self.batches * self.ranks // self.events)
         for begin in range(first, self.batches, step):
-            spans = [self._span(b) for b in range(begin, min(begin + step, self.batches))]
+            spans = [self.span(b) for b in range(begin, min(begin + step, self.batches))]
             positions = np.concatenate([np.arange(*span) for span in spans])
             rows = self._rows(positions, orders)
             yield from np.split(rows, np.cumsum([stop - start for start, stop in spans[:-1]]))
 
-    def _span(self, batch: int) -> tuple[int, int]:
-        """Positions in the order of this rank's part of a batch."""
+    def span(self, batch: int) -> tuple[int, int]:
+        """First position in the epoch's order of this rank's part of a batch, and the end."""
         start = batch * self.events // self.batches
         size = (batch + 1) * self.events // self.batches - start
         return (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from particle_transformer.errors import AnalysisFileError, nearest
+from particle_transformer.training.augmentation import Augmentation
 from particle_transformer.training.sampler import Sampling
 
 __all__ = ["FitSettings"]
@@ -35,6 +36,8 @@ class FitSettings:
         Of the order of events and of dropout.
     sampling
         ``"shuffled"``, or ``"stratified"``: every batch has the classes in the same proportion.
+    augmentation
+        Symmetries by which training events are transformed at random; none by default.
     """
 
     epochs: int = 30
@@ -46,6 +49,7 @@ class FitSettings:
     gradient_clip: float = 1.0
     seed: int = 1
     sampling: Sampling = "shuffled"
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "patience", "gradient_clip"):

@@ -1,0 +1,61 @@
+"""Which augmentations the features of an analysis allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from particle_transformer.config.symmetries import Behaviours, Place
+from particle_transformer.config.types import problem
+from particle_transformer.expressions.quantities import UNKNOWN
+
+if TYPE_CHECKING:
+    from particle_transformer.config.analysis import Analysis
+    from particle_transformer.expressions.symmetry import Transformation
+
+__all__ = ["check_augmentation"]
+
+_BECOMES: dict[Transformation, tuple[str, str]] = {
+    "flip_eta": ("neither even nor odd under eta -> -eta", "abs(eta)"),
+    "flip_phi": ("neither even nor odd under phi -> -phi", "abs(delta_phi(...))"),
+    "rotate_phi": (
+        "neither an invariant of a rotation phi -> phi + alpha nor an angle in [-pi, pi]",
+        "delta_phi(...)",
+    ),
+}
+
+
+def check_augmentation(analysis: Analysis) -> None:
+    """Refuse an augmentation under which the behaviour of a feature is not known.
+
+    Raises
+    ------
+    PydanticCustomError
+        See `problem`.
+    """
+    behaviours = Behaviours(analysis)
+    features = [
+        (f"objects.{name}.features.{number}", text, Place(name))
+        for name, collection in analysis.objects.items()
+        for number, text in enumerate(collection.features)
+    ]
+    features += [
+        (f"event.features.{number}", text, Place(None))
+        for number, text in enumerate(analysis.event.features)
+    ]
+    for transformation in analysis.training.augmentation:
+        for key, text, place in features:
+            if not behaviours.of_text(text, place).knows(transformation):
+                reason = _reason(behaviours, text, place, transformation)
+                message = f"got {transformation}, but {key}, {text!r}, {reason}"
+                raise problem(message, "training.augmentation")
+
+
+def _reason(behaviours: Behaviours, text: str, place: Place, transformation: Transformation) -> str:
+    becomes, mend = _BECOMES[transformation]
+    for branch, owner in behaviours.branches(text, place):
+        if behaviours.branch(branch, owner) == UNKNOWN:
+            return (
+                f"reads {branch!r}, whose behaviour is not known; if it has no direction give it "
+                f"another name under fields or event.define, else drop {transformation}"
+            )
+    return f"is as far as is known {becomes}; write it with {mend}, or drop {transformation}"
