@@ -68,6 +68,19 @@ def test_validate_says_what_it_found(tmp_path: Path) -> None:
     assert "3 processes, 3 files, 1200 entries" in result.stdout
 
 
+def test_a_luminosity_in_inverse_picobarns_is_doubted(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path)
+    content = yaml.safe_load(file.read_text())
+    for luminosity, said in ((59_800, "59800 fb^-1 is more than the LHC will ever"), (3000, "")):
+        file.write_text(yaml.safe_dump({**content, "luminosity": luminosity}))
+        result = aot("validate", file)
+        assert result.returncode == 0
+        *remarks, last = result.stdout.splitlines()
+        assert "valid; 3 processes" in last
+        assert len(remarks) == bool(said)
+        assert said in "".join(remarks)
+
+
 def test_missing_analysis_file(tmp_path: Path) -> None:
     assert_one_line(aot("validate", tmp_path / "none.yaml"), "none.yaml", "No such file")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import fsspec
 
 from particle_transformer.data.readers.remote import is_url
-from particle_transformer.errors import InputFileError
+from particle_transformer.errors import InputFileError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,6 +160,21 @@ def _match(pattern: str, key: str) -> list[str]:
         return [str(absolute.resolve())]
     matches = [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]  # noqa: PTH207 (absolute pattern)
     if not matches:
-        message = f"{key}: no file matches {pattern!r}"
+        message = f"{key}: no file matches {pattern!r}; {_what_is_there(absolute)}"
         raise InputFileError(message)
     return [str(Path(path).resolve()) for path in matches]
+
+
+def _what_is_there(missing: Path) -> str:
+    """What stands in the place of a file or pattern that matches nothing."""
+    folder = missing
+    while glob.has_magic(str(folder)) or not folder.exists():
+        folder = folder.parent
+    if folder == missing:
+        return "it is a folder, expected files as in folder/*.root"
+    if folder != missing.parent:
+        wanted = missing.relative_to(folder).parts[0]
+        if not glob.has_magic(wanted):
+            return f"{folder} has no folder {wanted}"
+    files = [path.name for path in folder.iterdir() if path.is_file()]
+    return f"in {folder} {nearest(missing.name, files)}" if files else f"{folder} has no files"
