@@ -207,13 +207,14 @@ def test_two_patterns_of_one_process_may_match_one_file(pair):
     assert len(Store(prepare(settings, pair / "out")).manifest.inputs) == 2
 
 
-def test_two_trees_of_one_file_are_two_processes(tmp_path):
-    with uproot.recreate(tmp_path / "f.root") as file:
+@pytest.mark.parametrize("name", ["f.root", "what?.root"])
+def test_two_trees_of_one_file_are_two_processes(tmp_path, name):
+    with uproot.recreate(tmp_path / name) as file:
         for seed, tree in enumerate(("sig_tree", "bkg_tree"), 1):
             add_tree(file, tree, make_sample(seed, 20))
     settings = make_analysis(tmp_path, processes={
-        "sig": {"class": "signal", "cross_section": 1.0, "files": "f.root", "tree": "sig_tree"},
-        "bkg": {"class": "background", "cross_section": 1.0, "files": "f.root", "tree": "bkg_tree"},
+        "sig": {"class": "signal", "cross_section": 1.0, "files": name, "tree": "sig_tree"},
+        "bkg": {"class": "background", "cross_section": 1.0, "files": name, "tree": "bkg_tree"},
     })  # fmt: skip
     manifest = Store(prepare(settings, tmp_path / "out")).manifest
     assert [record.tree for record in manifest.inputs] == ["sig_tree", "bkg_tree"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fsspec
 
+from particle_transformer.data.readers import guess_format
 from particle_transformer.data.readers.remote import is_url
 from particle_transformer.errors import InputFileError, nearest
 
@@ -127,9 +128,8 @@ def _excluded(analysis: Analysis, process: str) -> set[str]:
 
 def _has_trees(analysis: Analysis, path: str) -> bool:
     """Whether a file may hold several trees; of other formats it is one table."""
-    if analysis.source.format is not None:
-        return analysis.source.format in ("nanoaod", "delphes", "root")
-    return PurePosixPath(path.partition("?")[0]).suffix.lower() == ".root"
+    file_format = analysis.source.format or guess_format(path)
+    return file_format in ("nanoaod", "delphes", "root")
 
 
 def _place(file: InputFile) -> str:
