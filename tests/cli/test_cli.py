@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,27 @@ def test_prepare_tells_what_was_dropped_and_truncated(tmp_path: Path) -> None:
     shown = aot("prepare", file, "--out", tmp_path / "store").stdout
     assert "events of signal with NaN or infinity in event: log(met.pt - 120)" in shown
     assert "jets of ttbar, beyond `max`" in shown
+
+
+def test_prepare_tells_of_which_era_nothing_is_left(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path)
+    content = yaml.safe_load(file.read_text())
+    luminosity = content.pop("luminosity")
+    name, process = next(iter(content["processes"].items()))
+    (pattern,) = process["files"]
+    shutil.copyfile(tmp_path / pattern, tmp_path / "later.parquet")
+    content["eras"] = {
+        "early": {"luminosity": luminosity},
+        "late": {"luminosity": 1, "trigger": "MET_pt > 1e9"},
+    }
+    for entry in content["processes"].values():
+        entry["files"] = {"early": entry["files"]}
+    process["files"]["late"] = ["later.parquet"]
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    result = aot("prepare", file, "--out", tmp_path / "store")
+    assert result.returncode == 0
+    found = [line for line in result.stdout.splitlines() if "no event is left" in line]
+    assert found == [f"no event is left: {name} in era late"]
 
 
 def test_demo_refuses_other_settings_and_foreign_folders(tmp_path: Path) -> None:
