@@ -186,6 +186,7 @@ def test_two_processes_matching_one_file(pair):
     assert message.startswith(
         f"{pair}/b.root: matched by processes.sig (era all) and processes.bkg"
     )
+    assert message.endswith(": name tree 'Events' of it once, or split it into two files")
 
 
 def test_a_link_to_the_same_file_is_found_out(pair):
@@ -200,6 +201,7 @@ def test_a_table_has_no_trees_to_tell_two_processes_apart(tmp_path):
     two = {"class": "background", "cross_section": 1.0, "files": ["s.parquet"], "tree": "two"}
     message = refusal(tmp_path, InputFileError, processes={"sig": one, "bkg": two})
     assert "matched by processes.sig (era all) and processes.bkg (era all)" in message
+    assert message.endswith(": name it once, or split it into two files")
 
 
 def test_two_patterns_of_one_process_may_match_one_file(pair):

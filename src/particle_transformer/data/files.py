@@ -73,9 +73,10 @@ def find_files(analysis: Analysis) -> list[InputFile]:
             file = InputFile(path, name, era, tree, variation, *_state(path))
             owner = owners.setdefault((path, tree if _has_trees(analysis, path) else ""), file)
             if owner is not file:
+                what = f"tree {tree!r} of it" if _has_trees(analysis, path) else "it"
                 message = (
                     f"{path}: matched by {_place(owner)} and {_place(file)}; every file belongs "
-                    f"to one process and era"
+                    f"to one process and era: name {what} once, or split it into two files"
                 )
                 raise InputFileError(message)
             found.append(file)
