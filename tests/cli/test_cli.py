@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,19 @@ def test_validate_says_what_it_found(tmp_path: Path) -> None:
     assert "3 processes, 3 files, 1200 entries" in result.stdout
 
 
+def test_a_luminosity_in_inverse_picobarns_is_doubted(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path)
+    content = yaml.safe_load(file.read_text())
+    for luminosity, said in ((59_800, "59800 fb^-1 is more than the LHC will ever"), (3000, "")):
+        file.write_text(yaml.safe_dump({**content, "luminosity": luminosity}))
+        result = aot("validate", file)
+        assert result.returncode == 0
+        *remarks, last = result.stdout.splitlines()
+        assert "valid; 3 processes" in last
+        assert len(remarks) == bool(said)
+        assert said in "".join(remarks)
+
+
 def test_missing_analysis_file(tmp_path: Path) -> None:
     assert_one_line(aot("validate", tmp_path / "none.yaml"), "none.yaml", "No such file")
 
@@ -120,6 +134,27 @@ def test_prepare_tells_what_was_dropped_and_truncated(tmp_path: Path) -> None:
     shown = aot("prepare", file, "--out", tmp_path / "store").stdout
     assert "events of signal with NaN or infinity in event: log(met.pt - 120)" in shown
     assert "jets of ttbar, beyond `max`" in shown
+
+
+def test_prepare_tells_of_which_era_nothing_is_left(tmp_path: Path) -> None:
+    file = small_analysis(tmp_path)
+    content = yaml.safe_load(file.read_text())
+    luminosity = content.pop("luminosity")
+    name, process = next(iter(content["processes"].items()))
+    (pattern,) = process["files"]
+    shutil.copyfile(tmp_path / pattern, tmp_path / "later.parquet")
+    content["eras"] = {
+        "early": {"luminosity": luminosity},
+        "late": {"luminosity": 1, "trigger": "MET_pt > 1e9"},
+    }
+    for entry in content["processes"].values():
+        entry["files"] = {"early": entry["files"]}
+    process["files"]["late"] = ["later.parquet"]
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    result = aot("prepare", file, "--out", tmp_path / "store")
+    assert result.returncode == 0
+    found = [line for line in result.stdout.splitlines() if "no event is left" in line]
+    assert found == [f"no event is left: {name} in era late"]
 
 
 def test_demo_refuses_other_settings_and_foreign_folders(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uproot
+import yaml
 
 from helpers.files import (
+    analysis_content,
     make_analysis,
     make_sample,
     write_pair,
@@ -22,6 +25,7 @@ from helpers.files import (
     write_root,
     write_tree,
 )
+from particle_transformer.config import load_analysis
 from particle_transformer.data import Store, check_inputs, prepare
 from particle_transformer.data.chunk import Chunk, ChunkReader
 from particle_transformer.errors import AOTError, InputFileError, OutputError, SampleError
@@ -52,27 +56,56 @@ def pair(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def processes(files: object) -> dict[str, object]:
+def processes(files: object, background: str = "b.root") -> dict[str, object]:
     return {
         "sig": {"class": "signal", "cross_section": 1.0, "files": files},
-        "bkg": {"class": "background", "cross_section": 1.0, "files": ["b.root"]},
+        "bkg": {"class": "background", "cross_section": 1.0, "files": [background]},
     }
 
 
 # -- files -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("files", ["gone.root", "gone*.root", ["s.root", "sub/**/gone.root"]])
-def test_no_such_file(pair, files):
+@pytest.mark.parametrize(
+    ("files", "there"),
+    [
+        ("s1.root", "in {pair} nearest: s.root, b.root"),
+        ("gone*.root", "in {pair} nearest: s.root, b.root"),
+        (["s.root", "sub/**/gone.root"], "{pair} has no folder sub"),
+        ("empty/gone.root", "{pair}/empty has no files"),
+    ],
+)
+def test_no_such_file(pair, files, there):
+    (pair / "empty").mkdir()
     pattern = files if isinstance(files, str) else files[-1]
     message = refusal(pair, InputFileError, processes=processes(files))
-    assert message == f"processes.sig.files: no file matches '{pair / pattern}'"
+    said = there.format(pair=pair)
+    assert message == f"processes.sig.files: no file matches '{pair / pattern}'; {said}"
 
 
 def test_a_folder_is_no_file(pair):
     (pair / "s-folder").mkdir()
     message = refusal(pair, InputFileError, processes=processes("s-folder"))
-    assert "no file matches" in message
+    assert message.endswith(
+        f"no file matches '{pair}/s-folder'; it is a folder, expected files as in folder/*.root"
+    )
+
+
+@pytest.mark.parametrize("name", ["mit Leerzeichen", "événements-ϕ", "run[1]", "a:b#c%20d"])
+def test_any_name_of_a_folder_will_do(pair, name):
+    """Of the analysis file, of the input files, found by a pattern, and of the store."""
+    base = pair / name
+    base.mkdir()
+    for file in ("s.root", "b.root"):
+        shutil.copyfile(pair / file, base / f"{name} {file}")
+    analysis = analysis_content(processes=processes("* s.root", background="* b.root"))
+    (base / f"{name}.yaml").write_text(yaml.safe_dump(analysis, sort_keys=False), "utf-8")
+    found = Store(prepare(load_analysis(base / f"{name}.yaml"), base / f"{name} out"))
+    expected = Store(prepare(make_analysis(pair, processes=processes("s.root")), pair / "plain"))
+    assert [Path(record.path).parent.name for record in found.manifest.inputs] == [name, name]
+    np.testing.assert_array_equal(found.events().identity, expected.events().identity)
+    np.testing.assert_array_equal(found.events().weight, expected.events().weight)
+    assert len(found.events()) > 50
 
 
 @pytest.mark.parametrize("suffix", ["root", "parquet"])
@@ -153,6 +186,7 @@ def test_two_processes_matching_one_file(pair):
     assert message.startswith(
         f"{pair}/b.root: matched by processes.sig (era all) and processes.bkg"
     )
+    assert message.endswith(": name tree 'Events' of it once, or split it into two files")
 
 
 def test_a_link_to_the_same_file_is_found_out(pair):
@@ -167,6 +201,7 @@ def test_a_table_has_no_trees_to_tell_two_processes_apart(tmp_path):
     two = {"class": "background", "cross_section": 1.0, "files": ["s.parquet"], "tree": "two"}
     message = refusal(tmp_path, InputFileError, processes={"sig": one, "bkg": two})
     assert "matched by processes.sig (era all) and processes.bkg (era all)" in message
+    assert message.endswith(": name it once, or split it into two files")
 
 
 def test_two_patterns_of_one_process_may_match_one_file(pair):
@@ -174,13 +209,14 @@ def test_two_patterns_of_one_process_may_match_one_file(pair):
     assert len(Store(prepare(settings, pair / "out")).manifest.inputs) == 2
 
 
-def test_two_trees_of_one_file_are_two_processes(tmp_path):
-    with uproot.recreate(tmp_path / "f.root") as file:
+@pytest.mark.parametrize("name", ["f.root", "what?.root"])
+def test_two_trees_of_one_file_are_two_processes(tmp_path, name):
+    with uproot.recreate(tmp_path / name) as file:
         for seed, tree in enumerate(("sig_tree", "bkg_tree"), 1):
             add_tree(file, tree, make_sample(seed, 20))
     settings = make_analysis(tmp_path, processes={
-        "sig": {"class": "signal", "cross_section": 1.0, "files": "f.root", "tree": "sig_tree"},
-        "bkg": {"class": "background", "cross_section": 1.0, "files": "f.root", "tree": "bkg_tree"},
+        "sig": {"class": "signal", "cross_section": 1.0, "files": name, "tree": "sig_tree"},
+        "bkg": {"class": "background", "cross_section": 1.0, "files": name, "tree": "bkg_tree"},
     })  # fmt: skip
     manifest = Store(prepare(settings, tmp_path / "out")).manifest
     assert [record.tree for record in manifest.inputs] == ["sig_tree", "bkg_tree"]

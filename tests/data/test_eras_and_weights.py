@@ -14,7 +14,7 @@ import pytest
 
 from helpers.files import Sample, make_analysis, make_sample, write_root
 from particle_transformer.data import Store, prepare
-from particle_transformer.errors import AnalysisFileError, InputFileError
+from particle_transformer.errors import AnalysisFileError, InputFileError, SampleError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -229,6 +229,37 @@ def test_a_mask_needs_the_identity_and_triggers_their_branches(tmp_path: Path) -
     eras = {**ERAS, "b": {"luminosity": 5.0, "trigger": "HLT_C"}}
     with pytest.raises(InputFileError, match=r"sb1.root: 'HLT_C' is neither.*HLT_A"):
         prepare(make_analysis(tmp_path, **content(eras=eras)), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"lumi_mask": "none.json"},
+            "process data: none of its 120 events passes eras.a.lumi_mask;",
+        ),
+        (
+            {"trigger": "MET_pt > 1e6"},
+            "process data: none of its 120 events passes eras.a.trigger;",
+        ),
+    ],
+)
+def test_a_mask_or_trigger_that_leaves_nothing_is_named(tmp_path, changes, message):
+    """And not the selections of the regions, which nothing has reached."""
+    write(tmp_path, samples())
+    (tmp_path / "none.json").write_text("{}")
+    only = content()
+    only["processes"]["data"]["files"] = {"a": ["da.root"]}
+    only["processes"]["sig"]["files"] = {"b": ["sb1.root"]}
+    only["processes"]["bkg"]["files"] = {"b": ["bb.root"]}
+    only["eras"] = {**ERAS, "a": {**ERAS["a"], **changes}}
+    with pytest.raises(SampleError) as caught:
+        prepare(make_analysis(tmp_path, **only), tmp_path / "out", unblind=True)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    # Without --unblind the count of what passes is not told.
+    with pytest.raises(SampleError, match="without those in blind regions"):
+        prepare(make_analysis(tmp_path, **only), tmp_path / "blind")
 
 
 def test_an_excluded_file_takes_its_sum_of_weights_along(tmp_path: Path) -> None:

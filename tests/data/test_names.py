@@ -173,7 +173,10 @@ def test_unknown_field_names_the_branch_that_was_looked_for(tmp_path):
 
 def test_unknown_field_seen_from_outside(tmp_path):
     message = refused(tmp_path, CONTENT, event={"features": ["sum(jets.ptt)"]})
-    assert "field 'ptt' of jets (branch 'Jet_ptt') is neither" in message
+    assert (
+        "field 'ptt' of jets (branch 'Jet_ptt'), in expression 'sum(jets.ptt)', is neither"
+        in message
+    )
     assert "pt" in message.partition("nearest: ")[2].split(", ")
 
 
@@ -184,7 +187,7 @@ def test_unknown_event_quantity_in_a_collection_is_not_called_a_field(tmp_path):
         objects={"jets": {"collection": "Jet", "features": ["pt / mett.pt"]}},
         event={"define": {"met.pt": "MET_pt"}, "features": ["met.pt"]},
     )
-    assert "s.root: 'mett.pt' is neither" in message
+    assert "s.root: 'mett.pt', in expression 'pt / mett.pt', is neither" in message
     assert "met.pt" in message.partition("nearest: ")[2].split(", ")
 
 

@@ -267,6 +267,7 @@ def test_float32_sums_are_rounded_once() -> None:
         ("where(met, 1, 2)", "column 7: a condition is expected"),
         ("any(jets.pt)", "column 5: a condition is expected"),
         ("max(jets.pt, default=jets.phi)", "column 22: the default must be one value per event"),
+        ("met > 1 and abs(met < 2)", r"column 13: abs of a comparison; write abs\(x\) < 2"),
         ("label == 3", "column 1: label is of type <U1; expected numbers or booleans"),
         ("met + short", r"columns of different numbers of events: \[2, 3\]"),
         ("sum(jets.pt) + short", "columns of different numbers of events"),

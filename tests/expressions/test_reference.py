@@ -120,6 +120,9 @@ def unary(name: str, a: Case) -> Case:
         "sqrt": ("f", lambda x: math.sqrt(x) if x >= 0 else NAN),
     }
     kind, function = functions[name]
+    if name == "abs" and a.kind == "b" and a.text.startswith("("):
+        # abs(x < 2) is refused: there a parenthesis is in the wrong place.
+        a = Case(f"({a.text} or False)", "b", a.ragged, a.run, (a,))
     widened = wider(a.kind, least="i")
     return Case(
         f"({name}{a.text})" if name in ("-", "not ") else f"{name}({a.text})",

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from particle_transformer.cli.progress import Progress, say
+
+if TYPE_CHECKING:
+    from particle_transformer.config import Analysis
 
 __all__ = ["demo", "evaluate", "prepare", "simulate", "train", "validate"]
 
 AnalysisFile = Annotated[Path, typer.Argument(metavar="FILE", help="The analysis file (YAML).")]
 Unblind = Annotated[bool, typer.Option("--unblind", help="Read data in blind regions, too.")]
 
+LHC_LUMINOSITY = 4000.0
+"""What the LHC will deliver to an experiment at the most, in fb⁻¹ (CERN-2020-010)."""
+
 
 def validate(file: AnalysisFile) -> None:
     """Check an analysis file, and that every input file has what it names."""
-    from particle_transformer.config import load_analysis
     from particle_transformer.data import check_inputs
 
-    analysis = load_analysis(file)
+    analysis = _load(file)
     inputs = check_inputs(analysis)
     say(
         f"{file}: valid; {len(analysis.processes)} processes, {len(inputs)} files, "
@@ -45,11 +50,10 @@ def prepare(
     What is there already is not read again; a preparation that was interrupted goes on.
     """
     from particle_transformer.cli.tables import print_cutflow
-    from particle_transformer.config import load_analysis
     from particle_transformer.data import Store
     from particle_transformer.data import prepare as run
 
-    analysis = load_analysis(file)
+    analysis = _load(file)
     try:
         with Progress() as progress:
             if dask is None:
@@ -76,9 +80,7 @@ def train(
     unblind: Unblind = False,
 ) -> None:
     """Train one network per fold."""
-    from particle_transformer.config import load_analysis
-
-    analysis = load_analysis(file)
+    analysis = _load(file)
     with Progress() as progress:
         from particle_transformer.training.run import train as run
 
@@ -147,3 +149,17 @@ def demo(
         train(sample / "analysis.yaml", run)
     say("3/3 scoring every event by the network of its own fold")
     evaluate(run)
+
+
+def _load(file: Path) -> Analysis:
+    """The analysis file; says what in it is allowed, but hardly meant."""
+    from particle_transformer.config import load_analysis
+
+    analysis = load_analysis(file)
+    for name, era in analysis.eras.items():
+        if era.luminosity is not None and era.luminosity > LHC_LUMINOSITY:
+            say(
+                f"{file}: eras.{name}.luminosity: {era.luminosity:g} fb^-1 is more than the LHC "
+                f"will ever deliver ({LHC_LUMINOSITY:g}); if it is in pb^-1, divide it by 1000"
+            )
+    return analysis

@@ -30,6 +30,9 @@ def print_cutflow(manifest: Manifest) -> None:
             f"{row.yield_:.6g} ± {row.yield_error:.2g}",
         )
     Console().print(table)
+    for row in manifest.cutflow:
+        if row.cut == "kept" and not row.events:
+            say(f"no event is left: {row.process} in era {row.era}")
     simulated = {
         process
         for process, kind in zip(manifest.processes, manifest.classes, strict=True)

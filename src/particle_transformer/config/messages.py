@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -12,6 +12,7 @@ from particle_transformer.errors import nearest
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 __all__ = ["describe"]
@@ -33,6 +34,8 @@ _EXPECTED = {
 }
 _BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", ">=")}
 _BOUNDS |= {"less_than": ("lt", "<"), "less_than_equal": ("le", "<=")}
+
+_UNITS = {"cross_section": "pb", "luminosity": "fb^-1"}
 
 _SHORT_KEYS: dict[tuple[str, ...], tuple[str, ...]] = {(): ("luminosity",), ("event",): ("select",)}
 
@@ -64,7 +67,9 @@ def _message(detail: ErrorDetails, context: dict[str, Any]) -> str:
         known = (*_known_keys(where[:-1]), *_SHORT_KEYS.get(where[:-1], ()))
         return f"unknown key; {nearest(where[-1], known)}"
     if kind == "missing":
-        return "missing; this key is needed"
+        choices = [repr(choice) for choice in _choices(where)]
+        which = f"; expected one of {', '.join(choices)}" if choices else ""
+        return f"missing; this key is needed{which}"
     if kind in ("too_short", "string_too_short"):
         return "empty; expected at least one"
     expected = _EXPECTED.get(kind)
@@ -79,6 +84,8 @@ def _message(detail: ErrorDetails, context: dict[str, Any]) -> str:
     if expected is None:
         return f"got {found}: {detail['msg']}"
     hint = "; put it in quotes" if expected == "text" and "list" not in found else ""
+    if where and where[-1] in _UNITS:
+        hint = f", in {_UNITS[where[-1]]}"
     return f"got {found}, expected {expected}{hint}"
 
 
@@ -91,16 +98,29 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def _known_keys(where: tuple[str, ...], annotation: Any = Analysis) -> list[str]:
+def _known_keys(where: tuple[str, ...]) -> list[str]:
     """List the keys of the section at `where`."""
+    return list(_fields(where))
+
+
+def _choices(where: tuple[str, ...]) -> tuple[str, ...]:
+    """List the words that the key at `where` may have, if they are only a few."""
+    field = _fields(where[:-1]).get(where[-1])
+    if field is None or get_origin(field.annotation) is not Literal:
+        return ()
+    return get_args(field.annotation)
+
+
+def _fields(where: tuple[str, ...], annotation: Any = Analysis) -> dict[str, FieldInfo]:
+    """The fields of the section at `where`, by key."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _known_keys(where, arguments[0])
+        return _fields(where, arguments[0])
     if origin in (Union, UnionType):  # at most one of them has keys of its own
-        return next(filter(None, (_known_keys(where, argument) for argument in arguments)), [])
+        return next(filter(None, (_fields(where, argument) for argument in arguments)), {})
     if origin is dict:
-        return _known_keys(where[1:], arguments[1])
+        return _fields(where[1:], arguments[1])
     if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
-        return []
+        return {}
     fields = {field.alias or name: field for name, field in annotation.model_fields.items()}
-    return _known_keys(where[1:], fields[where[0]].annotation) if where else list(fields)
+    return _fields(where[1:], fields[where[0]].annotation) if where else fields

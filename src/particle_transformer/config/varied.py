@@ -143,7 +143,12 @@ def _check_weight(analysis: Analysis, where: str, name: str) -> None:
         )
         raise problem(message, where)
     if name not in others:
-        message = f"unknown weight; {nearest(name, others)}"
+        none = (
+            "weights has none but the generator weight"
+            if analysis.weights
+            else "the analysis file has no weights"
+        )
+        message = f"unknown weight; {nearest(name, others) if others else none}"
         raise problem(message, where)
 
 

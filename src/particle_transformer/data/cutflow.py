@@ -10,7 +10,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Cutflow", "Row"]
+__all__ = ["LUMI_MASK", "TRIGGER", "Cutflow", "Row"]
+
+LUMI_MASK, TRIGGER = "luminosity mask", "trigger"
+"""The rows of the cuts that come before the regions'."""
 
 
 @dataclass

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fsspec
 
+from particle_transformer.data.readers import guess_format
 from particle_transformer.data.readers.remote import is_url
-from particle_transformer.errors import InputFileError
+from particle_transformer.errors import InputFileError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,9 +73,10 @@ def find_files(analysis: Analysis) -> list[InputFile]:
             file = InputFile(path, name, era, tree, variation, *_state(path))
             owner = owners.setdefault((path, tree if _has_trees(analysis, path) else ""), file)
             if owner is not file:
+                what = f"tree {tree!r} of it" if _has_trees(analysis, path) else "it"
                 message = (
                     f"{path}: matched by {_place(owner)} and {_place(file)}; every file belongs "
-                    f"to one process and era"
+                    f"to one process and era: name {what} once, or split it into two files"
                 )
                 raise InputFileError(message)
             found.append(file)
@@ -127,9 +129,8 @@ def _excluded(analysis: Analysis, process: str) -> set[str]:
 
 def _has_trees(analysis: Analysis, path: str) -> bool:
     """Whether a file may hold several trees; of other formats it is one table."""
-    if analysis.source.format is not None:
-        return analysis.source.format in ("nanoaod", "delphes", "root")
-    return PurePosixPath(path.partition("?")[0]).suffix.lower() == ".root"
+    file_format = analysis.source.format or guess_format(path)
+    return file_format in ("nanoaod", "delphes", "root")
 
 
 def _place(file: InputFile) -> str:
@@ -160,6 +161,21 @@ def _match(pattern: str, key: str) -> list[str]:
         return [str(absolute.resolve())]
     matches = [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]  # noqa: PTH207 (absolute pattern)
     if not matches:
-        message = f"{key}: no file matches {pattern!r}"
+        message = f"{key}: no file matches {pattern!r}; {_what_is_there(absolute)}"
         raise InputFileError(message)
     return [str(Path(path).resolve()) for path in matches]
+
+
+def _what_is_there(missing: Path) -> str:
+    """What stands in the place of a file or pattern that matches nothing."""
+    folder = missing
+    while glob.has_magic(str(folder)) or not folder.exists():
+        folder = folder.parent
+    if folder == missing:
+        return "it is a folder, expected files as in folder/*.root"
+    if folder != missing.parent:
+        wanted = missing.relative_to(folder).parts[0]
+        if not glob.has_magic(wanted):
+            return f"{folder} has no folder {wanted}"
+    files = [path.name for path in folder.iterdir() if path.is_file()]
+    return f"in {folder} {nearest(missing.name, files)}" if files else f"{folder} has no files"

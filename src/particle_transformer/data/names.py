@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from particle_transformer.errors import InputFileError, nearest
 from particle_transformer.expressions import parse
+from particle_transformer.expressions.parse import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,11 +95,25 @@ class Names:
         self._available = frozenset(available)
         self._aliases = analysis.eras[era].aliases
 
-    def resolve(self, name: str, collection: str | None, *, defining: str | None = None) -> Meaning:
+    def resolve(
+        self,
+        name: str,
+        collection: str | None,
+        *,
+        defining: str | None = None,
+        text: str | None = None,
+    ) -> Meaning:
         """Meaning of `name` in an expression of `collection` (None: of the event).
 
-        `defining` is the field (or, with `collection` None, the quantity) whose own definition the
-        expression is: there the name means the branch.
+        Parameters
+        ----------
+        name, collection
+            The name and where it stands.
+        defining
+            The field (or, with `collection` None, the quantity) whose own definition the
+            expression is: there the name means the branch.
+        text
+            The expression, for messages.
 
         Raises
         ------
@@ -116,9 +131,9 @@ class Names:
             return Definition(name)
         if dot:
             if head not in self.analysis.objects:
-                raise self._unknown(name, None)
+                raise self._unknown(name, None, text)
             if not self._has_field(head, field):
-                raise self._unknown(field, head)
+                raise self._unknown(field, head, text)
             return Field(head, field)
         if collection is not None and self._aliases.get(name, name) in self._available:
             return Branch(self._aliases.get(name, name))
@@ -127,7 +142,7 @@ class Names:
         branch = self._aliases.get(name, name)
         if branch in self._available:
             return Branch(branch)
-        raise self._unknown(name, collection)
+        raise self._unknown(name, collection, text)
 
     def check_field(self, name: str, collection: str) -> Branch | None:
         """Check that `name` is a field of the collection itself, not a number per event.
@@ -178,7 +193,7 @@ class Names:
             seen.add(item)
             text, collection, defining = item
             for name in parse(text).names:
-                match self.resolve(name, collection, defining=defining):
+                match self.resolve(name, collection, defining=defining, text=text):
                     case Branch(branch):
                         found.setdefault(collection, {})[branch] = None
                         if collection is not None and name != defining:
@@ -226,7 +241,9 @@ class Names:
             or self._aliases.get(field, field) in self._available
         )
 
-    def _unknown(self, name: str, collection: str | None) -> InputFileError:
+    def _unknown(
+        self, name: str, collection: str | None, text: str | None = None
+    ) -> InputFileError:
         known = {*self.analysis.event.define, *self.analysis.objects, *self._available}
         branch = self._aliases.get(name, name)
         what = f"{name!r}"
@@ -239,8 +256,11 @@ class Names:
             known.update(
                 found.removeprefix(prefix) for found in self._available if found.startswith(prefix)
             )
-        missing = "" if branch == name else f" (branch {branch!r})"
+        if branch != name:
+            what += f" (branch {branch!r})"
+        if text is not None and text.strip() != name:
+            what += f", in expression {quoted(text)},"
         return InputFileError(
-            f"{self.path}: {what}{missing} is neither in the file nor defined in the analysis "
+            f"{self.path}: {what} is neither in the file nor defined in the analysis "
             f"file; {nearest(self._aliases.get(name, name), known)}"
         )

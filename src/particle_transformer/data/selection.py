@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particle_transformer.data.cutflow import LUMI_MASK, TRIGGER
 from particle_transformer.data.identity import numbered_identity
 from particle_transformer.data.lumi_mask import read_lumi_mask
 from particle_transformer.expressions import conjuncts
@@ -106,10 +107,10 @@ class Selection:
             visible = visible & ~scope.passing(select, f"regions.{name}.select")
         if certified is not None:
             visible = visible & certified
-            count("luminosity mask", visible)
+            count(LUMI_MASK, visible)
         if self._trigger is not None:
             visible = visible & scope.passing(self._trigger, self._key)
-            count("trigger", visible)
+            count(TRIGGER, visible)
         regions: dict[str, NDArray[np.bool_]] = {}
         for name, region in self._analysis.regions.items():
             if name in self._blind:

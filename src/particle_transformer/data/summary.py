@@ -11,7 +11,7 @@ import numpy as np
 
 from particle_transformer._version import __version__
 from particle_transformer.config import DATA, dump_analysis
-from particle_transformer.data.cutflow import Cutflow
+from particle_transformer.data.cutflow import LUMI_MASK, TRIGGER, Cutflow
 from particle_transformer.data.manifest import CutflowRow, InputRecord, Manifest, ShardEntry
 from particle_transformer.data.normalisation import generated_sum, normalisation
 from particle_transformer.data.shard import shard_name
@@ -121,7 +121,7 @@ def make_manifest(
     factors: dict[str, dict[str, dict[str, float]]] = {"": {}}
     cutflow: list[CutflowRow] = []
     if not failed:
-        _check_processes(analysis, inputs, non_finite, unblind=unblind)
+        _check_processes(analysis, inputs, cutflows, non_finite, unblind=unblind)
         for name in ("", *dict.fromkeys(file.variation for file in inputs if file.variation)):
             chosen = [n for n, file in enumerate(inputs) if file.variation == name]
             factors[name] = normalisation(analysis, [inputs[n] for n in chosen])
@@ -174,6 +174,7 @@ def _yields(
 def _check_processes(
     analysis: Analysis,
     inputs: Sequence[InputRecord],
+    cutflows: dict[tuple[str, str], Cutflow],
     non_finite: dict[str, Counter[str]],
     *,
     unblind: bool,
@@ -200,6 +201,14 @@ def _check_processes(
             blinded = ""
             if blind and analysis.class_of(process) == DATA and not unblind:
                 blinded = " without those in blind regions (--unblind reads them)"
+            flows = [flow for (name, _), flow in cutflows.items() if name == process]
+            if not blinded and (cut := _stopped_before_regions(flows)) is not None:
+                keys = ", ".join(f"eras.{era}.{cut}" for era in analysis.processes[process].files)
+                message = (
+                    f"process {process}: none of its {entries} events passes {keys}; expected "
+                    f"some: see that it fits these files, or take the process out"
+                )
+                raise SampleError(message)
             message = (
                 f"process {process}: none of its {entries} events is left after the selections "
                 f"of {regions}{blinded}; loosen them or take the process out"
@@ -215,6 +224,15 @@ def _check_processes(
                     f"of {regions}; loosen them or take the variation out"
                 )
                 raise SampleError(message)
+
+
+def _stopped_before_regions(cutflows: Sequence[Cutflow]) -> str | None:
+    """The key of the era whose cut leaves no event anywhere, if it is not one of a region."""
+    for label, key in ((LUMI_MASK, "lumi_mask"), (TRIGGER, "trigger")):
+        rows = [cutflow.rows.get(label) for cutflow in cutflows]
+        if all(row is not None and row.events == 0 for row in rows):
+            return key
+    return None
 
 
 def _check_classes(analysis: Analysis, cutflow: Sequence[CutflowRow]) -> None:

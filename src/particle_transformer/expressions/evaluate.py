@@ -212,6 +212,8 @@ class Evaluator:
             condition, *branches = node.arguments
             values = [self.condition(condition), *(self.evaluate(branch) for branch in branches)]
             return self.apply(node, np.where, values, choose)
+        if name == "abs" and isinstance(node.arguments[0], Compare):
+            raise self.error(node, "abs of a comparison; write abs(x) < 2, not abs(x < 2)")
         arguments = [self.evaluate(argument) for argument in node.arguments]
         if name in ("abs", "sign"):
             return self.apply(node, np.abs if name == "abs" else np.sign, arguments, widen)

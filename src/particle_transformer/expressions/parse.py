@@ -82,6 +82,22 @@ _ADVICE: dict[type[ast.AST], str] = {
     ast.GeneratorExp: "a comprehension is not supported; sum(x), any(x), ... work on all objects",
 }
 
+_SLIPS = {
+    "&&": "write 'and'",
+    "||": "write 'or'",
+    "=>": "write '>='",
+    "=<": "write '<='",
+    "!": "write 'not'",
+    "=": "a comparison is written '=='",
+}
+"""What other languages write, which no parser of Python takes."""
+
+_ELSEWHERE = {
+    "atan2": "arctan2", "deltaPhi": "delta_phi", "deltaR": "delta_r", "fabs": "abs",
+    "len": "count", "ln": "log", "num": "count", "pow": "x ** n", "power": "x ** n",
+}  # fmt: skip
+"""What ROOT, numpy and C call a function, and what takes its place here."""
+
 
 def quoted(text: str) -> str:
     """Shorten `text` to one line of at most some 200 characters that any terminal can show."""
@@ -120,7 +136,8 @@ def parse_tree(text: str) -> Node:
             body = ast.parse(stripped, mode="eval").body
     except SyntaxError as error:
         column = shift + (error.offset or len(stripped) + 1)  # 0: the text ends too early
-        raise complaint(text, column, f"not a valid expression ({error.msg})") from None
+        advice = _slip(stripped, column - shift - 1)
+        raise complaint(text, column, f"not a valid expression ({error.msg}){advice}") from None
     except UnicodeEncodeError as error:
         raise complaint(
             text, shift + error.start + 1, "a character that is not valid Unicode"
@@ -128,6 +145,14 @@ def parse_tree(text: str) -> Node:
     except (MemoryError, RecursionError):
         raise complaint(text, 1, f"nested deeper than {MAX_DEPTH} levels") from None
     return _Lowering(text, stripped, shift).lower(body, 1)
+
+
+def _slip(source: str, place: int) -> str:
+    """Advice on the sign of another language at `place`, or none."""
+    for found in re.finditer(r"&&|\|\||=>|=<|!(?!=)|(?<![<>=!])=(?!=)", source):
+        if found.start() <= place < found.end():
+            return f"; {_SLIPS[found.group()]}"
+    return ""
 
 
 class _Lowering:
@@ -229,7 +254,9 @@ class _Lowering:
             raise self.error(node, "only a function's plain name can be called")
         name = node.func.id
         if name not in FUNCTIONS:
-            raise self.error(node, f"unknown function {name}; {nearest(name, FUNCTIONS)}")
+            here = _ELSEWHERE.get(name)
+            advice = nearest(name, FUNCTIONS) if here is None else f"write {here}"
+            raise self.error(node, f"unknown function {name}; {advice}")
         signature = FUNCTIONS[name]
         arguments = list(node.args)
         default = None

@@ -21,7 +21,7 @@ from particle_transformer.errors import InputFileError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Column", "Generated", "Reader", "open_reader"]
+__all__ = ["Column", "Generated", "Reader", "guess_format", "open_reader"]
 
 _FORMATS = {
     ".root": "root",
@@ -68,10 +68,15 @@ def open_reader(
         raise
 
 
-def _open(path: str, file_format: str | None, tree: str) -> Reader:
+def guess_format(path: str) -> str | None:
+    """``root``, ``parquet`` or ``hdf5`` by the ending of a path or URL; None for any other."""
     # A URL may go on behind the ending: file.root?token=…
     name = urlsplit(path).path if is_url(path) else path
-    match file_format or _FORMATS.get(PurePosixPath(name).suffix.lower()):
+    return _FORMATS.get(PurePosixPath(name).suffix.lower())
+
+
+def _open(path: str, file_format: str | None, tree: str) -> Reader:
+    match file_format or guess_format(path):
         case "nanoaod" | "delphes" | "root":
             return _open_root(path, file_format, tree)
         case "parquet":
