@@ -23,6 +23,7 @@ from model.samples import (
 from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.model import kernels
 from particle_transformer.model.blocks import AttBlock, ClassBlock
+from particle_transformer.model.embedding import Embedding
 from particle_transformer.model.layouts import PackedLayout
 
 few = settings(max_examples=10, deadline=None)
@@ -182,7 +183,9 @@ def test_attention_maps_are_what_the_blocks_multiply_the_values_with() -> None:
     )
     objects, event = torch.randn(1, 3, 3), torch.randn(1, 2)
     maps = model.attention_maps(objects, event)
-    x = model.embedding[0](objects[0]) + model.collection_embedding[0]
+    embedding = model.embedding[0]
+    assert isinstance(embedding, Embedding)
+    x = embedding.layers(objects[0]) + model.collection_embedding[0]
     block, class_block = model.att_blocks[0], model.class_blocks[0]
     assert isinstance(block, AttBlock)
     assert isinstance(class_block, ClassBlock)

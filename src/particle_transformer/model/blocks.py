@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from particle_transformer.model.feedforward import FeedForward
-from particle_transformer.model.fused import can_fuse, fused_attention
+from particle_transformer.model.fused import can_fuse, fused_attention, fused_class_attention
 from particle_transformer.model.linear import ScaledLinear
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class AttBlock(nn.Module):
 
 
 class ClassAttention(nn.Module):
-    """γ ⊙ A(LN(z), LN(x)): the class token asks itself and the objects of its event.
+    """z → z + γ ⊙ A(LN(z), LN(x)): the class token asks itself and the objects of its event.
 
     Parameters
     ----------
@@ -146,18 +146,19 @@ class ClassAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, token: Tensor, x: Tensor, layout: Layout) -> Tensor:
-        """The branch (events, width) of `token` (events, width) and `x` (rows, width)."""
+        """Tokens (events, width) of `token` (events, width) and `x` (rows, width)."""
         dropout = self.dropout.p if self.training else 0.0
         normed = self.norm(token)  # (events, width)
-        attended = layout.attend_from_class(
-            self.query(normed),
-            self.key_value(normed),  # (events, 2 × width)
-            self.key_value(self.norm(x)),  # (rows, 2 × width)
-            self.num_heads,
-            dropout,
-        )
-        branch: Tensor = self.dropout(self.out(attended))
-        return branch
+        query, own = self.query(normed), self.key_value(normed)  # (events, 2 × width)
+        if dropout == 0 and can_fuse(x) and layout.spans is not None:
+            attended = fused_class_attention(
+                query, own, x, self.norm, self.key_value, layout.spans, self.num_heads
+            )
+        else:
+            key_value = self.key_value(self.norm(x))  # (rows, 2 × width)
+            attended = layout.attend_from_class(query, own, key_value, self.num_heads, dropout)
+        total: Tensor = token + self.dropout(self.out(attended))
+        return total
 
 
 class ClassBlock(nn.Module):
@@ -212,6 +213,6 @@ class ClassBlock(nn.Module):
         Tensor
             (events, width).
         """
-        token = token + self.attention(token, x, layout)  # (events, width)
+        token = self.attention(token, x, layout)  # (events, width)
         result: Tensor = self.feedforward(token, layout)
         return result

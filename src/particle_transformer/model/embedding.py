@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
+from particle_transformer.model.fused import can_fuse, fused_layers
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from particle_transformer.model.layouts import Layout
 
 __all__ = ["Embedding", "FeatureEmbedding", "PeriodicFeatures", "PiecewiseLinearFeatures"]
 
@@ -79,7 +83,7 @@ class PiecewiseLinearFeatures(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Three linear layers with GELU between them, behind an encoding of the features.
+    """Three linear layers with GELU between them, behind an encoding of the features, and the kind.
 
     Parameters
     ----------
@@ -109,7 +113,11 @@ class Embedding(nn.Module):
             nn.Linear(width, width),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed `x` (…, features) as (…, width)."""
-        embedded: Tensor = self.layers(self.encoding(x))
+    def forward(self, x: Tensor, kind: Tensor | float, layout: Layout) -> Tensor:
+        """Embed `x` (…, features) as (…, width), and add `kind` (width,) or a number."""
+        encoded = self.encoding(x)
+        if can_fuse(encoded) and layout.spans is not None:
+            linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+            return fused_layers(encoded, linear, kind)
+        embedded: Tensor = self.layers(encoded) + kind
         return embedded

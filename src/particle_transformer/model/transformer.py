@@ -404,7 +404,7 @@ class AnalysisObjectTransformer(nn.Module):
         """What the heads read (events, head's width)."""
         event = self.event_scaling(event)  # (events, event features)
         parts = [
-            embed(scale(objects[name])) + kind  # (rows of the collection, embed_dims)
+            embed(scale(objects[name]), kind, layout)  # (rows of the collection, embed_dims)
             for name, scale, embed, kind in zip(
                 self.collections,
                 self.object_scaling,
@@ -414,7 +414,7 @@ class AnalysisObjectTransformer(nn.Module):
             )
         ]
         if self.event_embedding is not None:
-            parts.append(layout.event_rows(self.event_embedding(event)))
+            parts.append(layout.event_rows(self.event_embedding(event, 0.0, layout)))
         x = layout.join(parts)  # (rows, embed_dims)
         bias = None
         if self.pair_bias is not None:

@@ -58,6 +58,14 @@ INLINE void NAME(write_row)(const REAL *restrict from, NAME(Shape) s, STORED *re
     for (int64_t d = 0; d < s.dim; d++) to[h * s.dim + d] = SAVE(from[h * s.slots + d]);
 }
 
+// sums (width) += the rows
+INLINE void NAME(add_to_sums)(const REAL *rows, int64_t n, NAME(Shape) s, REAL *restrict sums) {
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t h = 0; h < s.heads; h++)
+      for (int64_t d = 0; d < s.dim; d++)
+        sums[h * s.dim + d] += rows[i * s.span + h * s.slots + d];
+}
+
 // The sums over the lanes of each of eight vectors.
 INLINE NAME(Vector) NAME(sums)(const NAME(Vector) x[8]) {
 #define FOLD1(a, b) \
@@ -287,11 +295,7 @@ INLINE bool NAME(attend_events_backward)(
         if (part == 2) NAME(over_queries)(table, out, s, found);
         for (int64_t i = 0; i < n; i++)
           NAME(write_row)(found + i * s.span, s, row_gradients + (i * 3 + part) * width);
-        if (own)
-          for (int64_t i = 0; i < n; i++)
-            for (int64_t h = 0; h < heads; h++)
-              for (int64_t d = 0; d < dim; d++)
-                own[part * width + h * dim + d] += found[i * s.span + h * s.slots + d];
+        if (own) NAME(add_to_sums)(found, n, s, own + part * width);
       }
     }
     free(buffer.memory);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,14 @@ from particle_transformer.model.kernels.calls import call_kernel
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ROWS_AT_ONCE", "EventRows", "attend", "attend_backward"]
+__all__ = [
+    "ROWS_AT_ONCE",
+    "EventRows",
+    "attend",
+    "attend_backward",
+    "attend_from_class",
+    "attend_from_class_backward",
+]
 
 ROWS_AT_ONCE = 1024
 """Rows whose intermediate results fit into the second-level caches of a few cores."""
@@ -39,14 +47,13 @@ class EventRows:
         """Events and rows of each part: `ROWS_AT_ONCE`, and what its last event brings above."""
         rows = int(self.offsets[-1])
         starts = torch.arange(0, rows, ROWS_AT_ONCE)
-        # The events that begin at or behind each start; several events may begin at one row.
+        # The first events that begin at or behind each start; some have no row.
         events = torch.searchsorted(self.offsets, starts)  # (parts,)
-        edges = [*sorted(set(events.tolist())), len(self.offsets) - 1]
+        edges = sorted({0, *events.tolist(), len(self.offsets) - 1})
         places = self.offsets[edges].tolist()
         return [
-            (slice(edges[k], edges[k + 1]), slice(places[k], places[k + 1]))
-            for k in range(len(edges) - 1)
-            if places[k] < places[k + 1]
+            (slice(*event_edges), slice(*row_edges))
+            for event_edges, row_edges in zip(pairwise(edges), pairwise(places), strict=True)
         ]
 
     @property
@@ -129,6 +136,77 @@ def attend_backward(
         "attend_backward", [query_key_value, added, gradient, offsets, pairs, pair_offsets],
         _numbers(part, attended.shape[1], heads), [attended, slopes, bias_slopes, added_slopes],
         like=query_key_value,
+    )  # fmt: skip
+
+
+def attend_from_class(
+    query: Tensor,
+    class_key_value: Tensor,
+    key_value: Tensor,
+    added: Tensor,
+    events: EventRows,
+    part: slice,
+    heads: int,
+    attended: Tensor,
+) -> None:
+    """Class attention of the events of a part, without dropout.
+
+    Parameters
+    ----------
+    query
+        S (events of the part, width).
+    class_key_value
+        S (events of the part, 2 × width).
+    key_value
+        S (rows of the part, 2 × width).
+    added
+        R (2 × width,), added to each row of `key_value` first.
+    events, part, heads
+        As in `attend`.
+    attended
+        S (events of the part, width), filled.
+    """
+    offsets, _, _ = _offsets(events, part, None)
+    call_kernel(
+        "attend_from_class", [query, class_key_value, key_value, added, offsets],
+        _numbers(part, query.shape[1], heads), [attended], like=query,
+    )  # fmt: skip
+
+
+def attend_from_class_backward(
+    query: Tensor,
+    class_key_value: Tensor,
+    key_value: Tensor,
+    added: Tensor,
+    gradient: Tensor,
+    events: EventRows,
+    part: slice,
+    heads: int,
+    query_slopes: Tensor,
+    class_slopes: Tensor,
+    slopes: Tensor,
+    added_slopes: Tensor,
+) -> None:
+    """Gradients of `attend_from_class`.
+
+    Parameters
+    ----------
+    query, class_key_value, key_value, added, events, part, heads
+        As in `attend_from_class`.
+    gradient
+        S (events of the part, width), of what it returned.
+    query_slopes, class_slopes, slopes
+        S, filled with the gradients of the first three.
+    added_slopes
+        R (2 × width,): the gradient of `added` is added.
+    """
+    offsets, _, _ = _offsets(events, part, None)
+    call_kernel(
+        "attend_from_class_backward",
+        [query, class_key_value, key_value, added, gradient, offsets],
+        _numbers(part, query.shape[1], heads),
+        [query_slopes, class_slopes, slopes, added_slopes],
+        like=query,
     )  # fmt: skip
 
 

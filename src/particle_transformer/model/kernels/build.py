@@ -26,7 +26,12 @@ _FLAGS = (
 )  # fmt: skip
 # What not every compiler knows, from best to plainest. "-fopenmp" names the OpenMP library that
 # PyTorch has loaded already, so that both share their threads.
-_OPTIONAL_FLAGS = (("-march=native", "-fopenmp"), ("-mcpu=native",), ())
+_OPTIONAL_FLAGS = (
+    ("-march=native", "-mprefer-vector-width=512", "-fopenmp"),
+    ("-march=native", "-fopenmp"),
+    ("-mcpu=native", "-fopenmp"),
+    (),
+)
 
 _log = logging.getLogger(__name__)
 

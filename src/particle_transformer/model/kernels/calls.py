@@ -32,12 +32,13 @@ def usable(x: Tensor) -> bool:
 
 
 @cache
-def _function(name: str, dtype: torch.dtype, inputs: int, numbers: bytes, outputs: int) -> Any:
+def _function(name: str, dtype: torch.dtype, inputs: int, numbers: str, outputs: int) -> Any:
     library = load_kernels()
     assert library is not None
     function = library[f"{name}_{_SUFFIX[dtype]}"]
-    kinds = [_KINDS[chr(kind)] for kind in numbers]
-    function.argtypes = [*[ctypes.c_void_p] * inputs, *kinds, *[ctypes.c_void_p] * outputs]
+    kinds: list[Any] = [_KINDS[kind] for kind in numbers]
+    pointer: list[Any] = [ctypes.c_void_p]
+    function.argtypes = pointer * inputs + kinds + pointer * outputs
     function.restype = ctypes.c_bool
     return function
 
@@ -45,7 +46,7 @@ def _function(name: str, dtype: torch.dtype, inputs: int, numbers: bytes, output
 def call_kernel(
     name: str,
     inputs: Sequence[Tensor | None],
-    numbers: Sequence[float],
+    numbers: Sequence[int | float],
     outputs: Sequence[Tensor | None],
     like: Tensor,
 ) -> None:
@@ -64,7 +65,7 @@ def call_kernel(
     MemoryError
         If there is no memory for the function's buffers.
     """
-    kinds = b"".join(b"d" if isinstance(number, float) else b"q" for number in numbers)
+    kinds = "".join("d" if isinstance(number, float) else "q" for number in numbers)
     function = _function(name, like.dtype, len(inputs), kinds, len(outputs))
     if not function(*map(_pointer, inputs), *numbers, *map(_pointer, outputs)):
         message = f"{name}: not enough memory for its buffers"

@@ -125,7 +125,7 @@ def attend_from_class(
     attended = torch.empty_like(query, memory_format=torch.contiguous_format)
     call_kernel(
         "attend_from_class",
-        [query.contiguous(), class_key_value.contiguous(), key_value.contiguous(), offsets],
+        [query.contiguous(), class_key_value.contiguous(), key_value.contiguous(), None, offsets],
         _numbers(offsets, heads, query.shape[1], dropout, seed), [attended], like=query,
     )  # fmt: skip
     return attended
@@ -145,8 +145,8 @@ def _attend_from_class_backward(
     inputs = [query.contiguous(), class_key_value.contiguous(), key_value.contiguous()]
     slopes = [torch.empty_like(tensor) for tensor in inputs]
     call_kernel(
-        "attend_from_class_backward", [*inputs, gradient.contiguous(), offsets],
-        _numbers(offsets, heads, query.shape[1], dropout, seed), slopes, like=query,
+        "attend_from_class_backward", [*inputs, None, gradient.contiguous(), offsets],
+        _numbers(offsets, heads, query.shape[1], dropout, seed), [*slopes, None], like=query,
     )  # fmt: skip
     return slopes[0], slopes[1], slopes[2]
 

@@ -43,16 +43,17 @@ bool NAME(layer_norm_again)(const REAL *x, const REAL *statistics, const REAL *g
 // With z = (x - mean) inverse, y = gain z + shift and a gradient g of y:
 // dx = inverse (gain g - <gain g> - z <gain g z>), dgain = sum g z, dshift = sum g.
 // `through` is a gradient that reaches x past the norm, and is added to dx; or NULL.
-// sums (2, width): dgain, dshift.
+// sums (3, width): dgain, dshift, and the sum of `through` over the rows.
 bool NAME(layer_norm_backward)(const REAL *x, const REAL *statistics, const REAL *gain,
                                const STORED *gradient, const REAL *through, int64_t rows,
                                int64_t width, REAL *x_gradient, REAL *sums) {
-  NAME(Sums) partial = NAME(begin_sums)(2 * width);
+  NAME(Sums) partial = NAME(begin_sums)(3 * width);
   if (!partial.enough) return false;
 #pragma omp parallel
   {
     REAL *restrict const gain_sum = NAME(own_sums)(&partial);
     REAL *restrict const shift_sum = gain_sum + width;
+    REAL *restrict const through_sum = shift_sum + width;
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < rows; i++) {
       const REAL *restrict row = x + i * width;
@@ -75,6 +76,7 @@ bool NAME(layer_norm_backward)(const REAL *x, const REAL *statistics, const REAL
         for (int64_t c = 0; c < width; c++) {
           const REAL z = (row[c] - mean) * inverse;
           to[c] = past[c] + inverse * (gain[c] * LOAD(slope[c]) - sum - z * product);
+          through_sum[c] += past[c];
         }
       } else {
         for (int64_t c = 0; c < width; c++) {
@@ -97,7 +99,7 @@ bool NAME(gelu)(const STORED *hidden, const REAL *added, int64_t rows, int64_t w
     STORED *restrict to = activated + i * width;
     for (int64_t c = 0; c < width; c++) {
       const REAL x = LOAD(from[c]) + added[c];
-      to[c] = SAVE(x * NORMAL(x).below);
+      to[c] = SAVE(x * BELOW(x));
     }
   }
   return true;

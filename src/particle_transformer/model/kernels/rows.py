@@ -81,7 +81,7 @@ def layer_norm_backward(
     x_gradient
         R (rows, width), filled.
     sums
-        R (2, width): the gradients of gain and shift are added.
+        R (3, width): the gradients of gain and shift, and the sum of `through`, are added.
     """
     call_kernel(
         "layer_norm_backward", [x, statistics, gain, gradient, through], _size(x),
