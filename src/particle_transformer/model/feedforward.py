@@ -54,9 +54,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """The rows (…, width) after the branch, of `x` (…, width)."""
-        dropped = self.training and self.dropout.p > 0
-        if not (self.gated or dropped) and can_fuse(x) and layout.spans is not None:
-            return fused_feedforward(x, self.norm, self.hidden, self.out.scaled())
+        if not self.gated and can_fuse(x) and layout.spans is not None:
+            dropout = self.dropout.p if self.training else 0.0
+            return fused_feedforward(x, self.norm, self.hidden, self.out.scaled(), dropout)
         hidden = self.hidden(self.norm(x))  # (…, inner), or (…, 2 × inner) if gated
         if self.gated:
             gate, linear = hidden.chunk(2, -1)

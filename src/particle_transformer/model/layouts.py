@@ -14,7 +14,7 @@ import torch
 
 from particle_transformer.model import kernels
 from particle_transformer.model.attention import attend_dense, attend_from_class_dense
-from particle_transformer.model.kernels.attention import EventRows
+from particle_transformer.model.fused.parts import EventRows, draw_seed
 from particle_transformer.model.packing import EventGrid, PairList, interleave, pair_offsets
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class PackedLayout:
         if kernels.usable(query_key_value):
             pairs = None if bias is None else self.spans.pair_offsets
             attended: Tensor = kernels.attend(
-                query_key_value, self.offsets, bias, pairs, heads, dropout, _seed(dropout)
+                query_key_value, self.offsets, bias, pairs, heads, dropout, draw_seed(dropout)
             )
             return attended
         grid = self._grid
@@ -128,7 +128,7 @@ class PackedLayout:
         """Attend in the kernels where they can be used, else on a grid."""
         if kernels.usable(query):
             attended: Tensor = kernels.attend_from_class(
-                query, class_key_value, key_value, self.offsets, heads, dropout, _seed(dropout)
+                query, class_key_value, key_value, self.offsets, heads, dropout, draw_seed(dropout)
             )
             return attended
         grid = self._grid
@@ -194,8 +194,3 @@ class DenseLayout:
         return attend_from_class_dense(
             query, class_key_value, key_value, self.occupied, heads, dropout, self.class_maps
         )
-
-
-def _seed(dropout: float) -> int:
-    """A number of PyTorch's generator, so that the user's seed decides the dropout."""
-    return int(torch.randint(2**62, ())) if dropout > 0 else 0

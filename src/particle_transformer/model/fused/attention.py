@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import WeightSlope, factor_dtype
-from particle_transformer.model.kernels import attention, rows
+from particle_transformer.model.fused.parts import draw_seed, factor_dtype
+from particle_transformer.model.kernels import call_kernel
+
+if TYPE_CHECKING:
+    from particle_transformer.model.fused.parts import EventRows
 
 __all__ = ["fused_attention"]
 
@@ -21,10 +24,11 @@ def fused_attention(
     query_key_value: torch.nn.Linear,
     out: tuple[Tensor, Tensor],
     bias: Tensor | None,
-    events: attention.EventRows,
+    events: EventRows,
     heads: int,
+    dropout: float,
 ) -> Tensor:
-    """Base + A(LN(x)).
+    """Rows after the branch.
 
     Parameters
     ----------
@@ -42,16 +46,17 @@ def fused_attention(
         Which objects and pairs belong together.
     heads
         Attention heads.
+    dropout
+        Probability, on attention weights and on the result.
 
     Returns
     -------
     Tensor
         (objects, width_out), of the dtype of `x`.
     """
-    assert query_key_value.bias is not None
     result: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
         x, base, norm.weight, norm.bias, query_key_value.weight, query_key_value.bias, *out, bias,
-        norm.eps, events, heads, factor_dtype(x),
+        norm.eps, events, heads, dropout, factor_dtype(x),
     )  # fmt: skip
     return result
 
@@ -70,83 +75,50 @@ class _Attention(torch.autograd.Function):
         out_added: Tensor,
         bias: Tensor | None,
         epsilon: float,
-        events: attention.EventRows,
+        events: EventRows,
         heads: int,
+        dropout: float,
         dtype: torch.dtype,
     ) -> Tensor:
-        x = x.contiguous()
+        x, out_added = x.contiguous(), out_added.contiguous()
         below = x if base is None else base.contiguous()
-        weight, out_weight = weight.to(dtype), out_weight.to(dtype)
+        weight, out_weight = weight.to(dtype).contiguous(), out_weight.to(dtype).contiguous()
         bias = None if bias is None else bias.to(dtype).contiguous()
-        kept = any(ctx.needs_input_grad)
-        width = len(out_weight)
-        projected = x.new_empty(len(x) if kept else 0, 3 * width, dtype=dtype)
-        statistics = x.new_empty(len(x), 2)
-        total = torch.empty_like(below)
-        longest = events.longest_part
-        normed = x.new_empty(longest, x.shape[1], dtype=dtype)
-        before = x.new_empty(0 if kept else longest, 3 * width, dtype=dtype)
-        attended, branch = (x.new_empty(longest, width, dtype=dtype) for _ in range(2))
-        with torch.autocast("cpu", enabled=False):
-            first, last = weight.t(), out_weight.t()
-            for event_part, part in events.parts:
-                n = part.stop - part.start
-                norm, found, after = normed[:n], attended[:n], branch[:n]
-                inner = projected[part] if kept else before[:n]
-                rows.layer_norm(x[part], gain, shift, epsilon, norm, statistics[part])
-                torch.mm(norm, first, out=inner)  # (n, 3 × width)
-                attention.attend(inner, added, events, event_part, bias, heads, found)
-                torch.mm(found, last, out=after)  # (n, width)
-                rows.add_residual(below[part], after, out_added, total[part])
-        ctx.save_for_backward(
-            x, gain, shift, weight, added, out_weight, bias, projected, statistics
-        )
-        ctx.events, ctx.heads, ctx.through = events, heads, base is None
+        rows, width = len(x), len(out_weight)
+        kept = x.new_empty(rows, 3 * width, dtype=dtype) if any(ctx.needs_input_grad) else None
+        statistics, total = x.new_empty(rows, 2), torch.empty_like(below)
+        where = (events.offsets, events.pair_offsets, events.edges)
+        sizes = (len(events.edges) - 1, events.longest, x.shape[1], heads, width // heads)
+        chance = (dropout, draw_seed(dropout), draw_seed(dropout))
+        call_kernel(
+            "attention",
+            [x, below, gain, shift, weight, added, out_weight, out_added, bias, *where],
+            [*sizes, epsilon, *chance], [kept, statistics, total], like=weight,
+        )  # fmt: skip
+        ctx.save_for_backward(x, gain, shift, weight, added, out_weight, bias, kept, statistics)
+        ctx.where, ctx.through = where, base is None
+        ctx.numbers = (*sizes, int(ctx.through), *chance)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        x, gain, shift, weight, added, out_weight, bias, projected, statistics = ctx.saved_tensors
-        events: attention.EventRows = ctx.events
+        x, _gain, _shift, weight, added, out_weight, bias, _kept, _statistics = ctx.saved_tensors
         slope = slope.contiguous()
-        dtype, width = projected.dtype, len(out_weight)
-        x_slope = torch.empty_like(x)
-        norm_sums = x.new_zeros(3, x.shape[1])  # of gain, of shift, of what is added last
-        last_slope = x.new_zeros(width)
-        added_slope = torch.zeros_like(added)
-        weight_slope, out_slope = WeightSlope(weight, x.dtype), WeightSlope(out_weight, x.dtype)
+        x_slope, added_slope = torch.empty_like(x), torch.empty_like(added)
+        norm_slopes, out_added_slope = x.new_empty(2, x.shape[1]), x.new_empty(len(out_weight))
+        weight_slope, out_slope = x.new_empty(weight.shape), x.new_empty(out_weight.shape)
         bias_slope = None if bias is None else torch.empty_like(bias)
-        longest = events.longest_part
-        normed, normed_slope = (x.new_empty(longest, x.shape[1], dtype=dtype) for _ in range(2))
-        attended, attended_slope = (x.new_empty(longest, width, dtype=dtype) for _ in range(2))
-        inner_slope = x.new_empty(longest, 3 * width, dtype=dtype)
-        for event_part, part in events.parts:
-            n = part.stop - part.start
-            found, found_slope, steep, norm, norm_slope = (
-                buffer[:n]
-                for buffer in (attended, attended_slope, inner_slope, normed, normed_slope)
-            )
-            x_part, moments, slope_part = x[part], statistics[part], slope[part]
-            factor = slope_part.to(dtype)  # (n, width)
-            torch.mm(factor, out_weight, out=found_slope)
-            attention.attend_backward(
-                projected[part], added, found_slope, events, event_part, bias, ctx.heads, found,
-                steep, bias_slope, added_slope,
-            )  # fmt: skip
-            out_slope.add(factor, found)
-            torch.mm(steep, weight, out=norm_slope)  # (n, width_in)
-            rows.layer_norm_again(x_part, moments, gain, shift, norm)
-            weight_slope.add(steep, norm)
-            through = slope_part if ctx.through else None
-            rows.layer_norm_backward(
-                x_part, moments, gain, norm_slope, through, x_slope[part], norm_sums
-            )
-            if through is None:
-                rows.add_rows(slope_part, last_slope)
-        gain_slope, shift_slope, through_slope = norm_sums
+        call_kernel(
+            "attention_backward", [slope, *ctx.saved_tensors, *ctx.where], ctx.numbers,
+            [
+                x_slope, norm_slopes, weight_slope, added_slope, out_slope, out_added_slope,
+                bias_slope,
+            ],
+            like=weight,
+        )  # fmt: skip
         return (
-            x_slope, None if ctx.through else slope, gain_slope, shift_slope, weight_slope.sum,
-            added_slope, out_slope.sum, through_slope if ctx.through else last_slope,
-            None if bias_slope is None else bias_slope.to(x.dtype), None, None, None, None,
+            x_slope, None if ctx.through else slope, *norm_slopes, weight_slope, added_slope,
+            out_slope, out_added_slope, None if bias_slope is None else bias_slope.to(x.dtype),
+            None, None, None, None, None,
         )  # fmt: skip

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import WeightSlope, factor_dtype
-from particle_transformer.model.kernels import attention, rows
+from particle_transformer.model.fused.parts import draw_seed, factor_dtype
+from particle_transformer.model.kernels import call_kernel
+
+if TYPE_CHECKING:
+    from particle_transformer.model.fused.parts import EventRows
 
 __all__ = ["fused_class_attention"]
 
@@ -20,8 +23,9 @@ def fused_class_attention(
     x: Tensor,
     norm: torch.nn.LayerNorm,
     key_value: torch.nn.Linear,
-    events: attention.EventRows,
+    events: EventRows,
     heads: int,
+    dropout: float,
 ) -> Tensor:
     """Attention of the class token to itself and the objects of its event.
 
@@ -39,15 +43,17 @@ def fused_class_attention(
         Which objects belong together.
     heads
         Attention heads.
+    dropout
+        Probability, on attention weights.
 
     Returns
     -------
     Tensor
-        (events, width), of the dtype of `query`.
+        (events, width), of the dtype of the products' factors.
     """
     result: Tensor = _ClassAttention.apply(  # type: ignore[no-untyped-call]
         query, class_key_value, x, norm.weight, norm.bias, key_value.weight, key_value.bias,
-        norm.eps, events, heads, factor_dtype(x),
+        norm.eps, events, heads, dropout, factor_dtype(x),
     )  # fmt: skip
     return result
 
@@ -64,61 +70,39 @@ class _ClassAttention(torch.autograd.Function):
         weight: Tensor,
         added: Tensor,
         epsilon: float,
-        events: attention.EventRows,
+        events: EventRows,
         heads: int,
+        dropout: float,
         dtype: torch.dtype,
     ) -> Tensor:
-        x, query, own = x.contiguous(), query.to(dtype).contiguous(), class_key_value.to(dtype)
-        own = own.contiguous()  # (events, 2 × width)
-        weight = weight.to(dtype)
-        kept = any(ctx.needs_input_grad)
-        longest = events.longest_part
-        projected = x.new_empty(len(x) if kept else longest, len(weight), dtype=dtype)
-        statistics = x.new_empty(len(x), 2)
-        normed = x.new_empty(longest, x.shape[1], dtype=dtype)
-        attended = torch.empty_like(query)
-        with torch.autocast("cpu", enabled=False):
-            for event_part, part in events.parts:
-                n = part.stop - part.start
-                norm, inner = normed[:n], projected[part] if kept else projected[:n]
-                rows.layer_norm(x[part], gain, shift, epsilon, norm, statistics[part])
-                torch.mm(norm, weight.t(), out=inner)  # (n, 2 × width)
-                attention.attend_from_class(
-                    query[event_part], own[event_part], inner, added, events, event_part, heads,
-                    attended[event_part],
-                )  # fmt: skip
-        ctx.save_for_backward(query, own, x, gain, shift, weight, added, projected, statistics)
-        ctx.events, ctx.heads = events, heads
+        query, own = query.to(dtype).contiguous(), class_key_value.to(dtype).contiguous()
+        x, weight = x.contiguous(), weight.to(dtype).contiguous()
+        kept = x.new_empty(len(x), len(weight), dtype=dtype) if any(ctx.needs_input_grad) else None
+        statistics, attended = x.new_empty(len(x), 2), torch.empty_like(query)
+        where = (events.offsets, events.edges)
+        sizes = (len(events.edges) - 1, events.longest, heads, x.shape[1] // heads)
+        chance = (dropout, draw_seed(dropout))
+        call_kernel(
+            "class_attention", [query, own, x, gain, shift, weight, added, *where],
+            [*sizes, epsilon, *chance], [kept, statistics, attended], like=weight,
+        )  # fmt: skip
+        ctx.save_for_backward(query, own, x, gain, shift, weight, added, kept, statistics)
+        ctx.where, ctx.numbers = where, (*sizes, *chance)
         return attended
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        query, own, x, gain, shift, weight, added, projected, statistics = ctx.saved_tensors
-        events: attention.EventRows = ctx.events
-        slope = slope.contiguous()
-        query_slope, own_slope, x_slope = map(torch.empty_like, (query, own, x))
-        norm_sums = x.new_zeros(3, x.shape[1])  # of gain and of shift
-        added_slope = torch.zeros_like(added)
-        weight_slope = WeightSlope(weight, x.dtype)
-        longest = events.longest_part
-        normed, normed_slope = (query.new_empty(longest, x.shape[1]) for _ in range(2))
-        inner_slope = query.new_empty(longest, len(weight))
-        for event_part, part in events.parts:
-            n = part.stop - part.start
-            norm, norm_slope, steep = normed[:n], normed_slope[:n], inner_slope[:n]
-            attention.attend_from_class_backward(
-                query[event_part], own[event_part], projected[part], added, slope[event_part],
-                events, event_part, ctx.heads, query_slope[event_part], own_slope[event_part],
-                steep, added_slope,
-            )  # fmt: skip
-            torch.mm(steep, weight, out=norm_slope)  # (n, width)
-            rows.layer_norm_again(x[part], statistics[part], gain, shift, norm)
-            weight_slope.add(steep, norm)
-            rows.layer_norm_backward(
-                x[part], statistics[part], gain, norm_slope, None, x_slope[part], norm_sums
-            )
+        query, own, x, _gain, _shift, weight, added, _kept, _statistics = ctx.saved_tensors
+        query_slope, own_slope, x_slope, added_slope = map(torch.empty_like, (query, own, x, added))
+        norm_slopes, weight_slope = x.new_empty(2, x.shape[1]), x.new_empty(weight.shape)
+        call_kernel(
+            "class_attention_backward", [slope.contiguous(), *ctx.saved_tensors, *ctx.where],
+            ctx.numbers,
+            [query_slope, own_slope, x_slope, norm_slopes, weight_slope, added_slope],
+            like=weight,
+        )  # fmt: skip
         return (
-            query_slope, own_slope, x_slope, norm_sums[0], norm_sums[1], weight_slope.sum,
-            added_slope, None, None, None, None,
+            query_slope, own_slope, x_slope, *norm_slopes, weight_slope, added_slope, None, None,
+            None, None, None,
         )  # fmt: skip

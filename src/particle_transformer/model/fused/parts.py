@@ -1,14 +1,19 @@
-"""What the fused branches share: parts of rows, dtypes, gradients of weights."""
+"""Which rows a thread takes at once, and when."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from particle_transformer.model.kernels import usable
-from particle_transformer.model.kernels.attention import ROWS_AT_ONCE
+from particle_transformer.model.kernels import has_product, usable
 
-__all__ = ["WeightSlope", "can_fuse", "factor_dtype", "room", "split"]
+__all__ = ["EventRows", "can_fuse", "draw_seed", "factor_dtype", "rows_at_once"]
+
+_LARGEST_PART = 128
+"""Rows whose intermediate results fit into the second-level cache of a core."""
 
 
 def factor_dtype(x: Tensor) -> torch.dtype:
@@ -20,42 +25,55 @@ def can_fuse(x: Tensor) -> bool:
     """Whether the fused branches work on rows like `x`, here and now."""
     return (
         not torch.compiler.is_compiling()
-        and x.dtype in (torch.float32, torch.float64)
-        and factor_dtype(x) in (x.dtype, torch.bfloat16)
         and usable(x)
+        and x.dtype != torch.bfloat16  # a residual stream of 8 bits is the user's own wish
+        and factor_dtype(x) in (x.dtype, torch.bfloat16)
+        and has_product(factor_dtype(x))
     )
 
 
-def split(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """The rows of each part, for each tensor."""
-    return [torch.split(tensor, ROWS_AT_ONCE) for tensor in tensors]
+def rows_at_once(rows: int) -> int:
+    """Rows of a part, so that all threads get as many parts."""
+    threads = torch.get_num_threads()
+    rounds = -(-rows // (threads * _LARGEST_PART))
+    return _rounded(-(-rows // max(1, threads * rounds)))
 
 
-def room(x: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-    """Room for the rows of a part."""
-    return x.new_empty(min(ROWS_AT_ONCE, len(x)), width, dtype=dtype)
+def draw_seed(dropout: float) -> int:
+    """A number of PyTorch's generator, so that the user's seed decides the dropout."""
+    return int(torch.randint(2**62, ())) if dropout > 0 else 0
 
 
-class WeightSlope:
-    """Σ slopesᵀ · factors over parts, the gradient of a weight (out, in).
+@dataclass(frozen=True)
+class EventRows:
+    """Which rows and pairs belong to which event, and how a batch is cut into parts.
 
-    The longer side of the sum is that of its rows: products of that form are the faster ones.
+    Attributes
+    ----------
+    offsets
+        int64 (events + 1,): rows of each event.
+    pair_offsets
+        int64 (events + 1,): pairs of each event.
     """
 
-    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
-        self._turned = weight.shape[0] > weight.shape[1]
-        shape = weight.shape[::-1] if self._turned else weight.shape
-        self._sum = weight.new_zeros(shape, dtype=dtype)
+    offsets: Tensor
+    pair_offsets: Tensor
 
-    def add(self, slopes: Tensor, factors: Tensor) -> None:
-        """Add a part: `slopes` (n, out), `factors` (n, in)."""
-        left, right = (factors, slopes) if self._turned else (slopes, factors)
-        if self._sum.dtype == left.dtype:
-            torch.addmm(self._sum, left.t(), right, out=self._sum)
-        else:  # a sum of many parts in bfloat16 would lose the small ones
-            self._sum += torch.mm(left.t(), right)
+    @cached_property
+    def edges(self) -> Tensor:
+        """int64 (parts + 1,): the first event of each part, and behind the last."""
+        rows = int(self.offsets[-1])
+        starts = torch.arange(0, rows, rows_at_once(rows))
+        events = torch.searchsorted(self.offsets, starts).tolist()
+        return torch.tensor(sorted({0, *events, len(self.offsets) - 1}))
 
-    @property
-    def sum(self) -> Tensor:
-        """(out, in)."""
-        return self._sum.t() if self._turned else self._sum
+    @cached_property
+    def longest(self) -> int:
+        """At least the rows of the longest part."""
+        rows = self.offsets[self.edges].diff()
+        return _rounded(int(rows.max())) if len(rows) else 0
+
+
+def _rounded(rows: int) -> int:
+    """Up to a multiple that keeps buffers aligned."""
+    return max(16, -(-rows // 16) * 16)

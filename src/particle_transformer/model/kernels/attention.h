@@ -1,7 +1,6 @@
 // Softmax attention inside events whose objects lie end to end, for one dtype (see kernels.c).
 //
-// rows     objects of the batch; event e owns the rows offsets[e] - offsets[0] to
-//          offsets[e + 1] - offsets[0]
+// rows     objects of the batch; event e owns the rows offsets[e] to offsets[e + 1]
 // width    heads x dim; head h owns the channels h dim to (h + 1) dim
 // pairs    every two objects i < j of an event once, in the order (0, 1), (0, 2), ..., (1, 2), ...
 //
@@ -198,135 +197,147 @@ INLINE void NAME(read_event)(const STORED *rows, const REAL *added, REAL scale, 
   NAME(read_rows)(rows + 2 * width, added ? added + 2 * width : NULL, s.keys, 3 * width, 1, s, value);
 }
 
-// `added` (3 width), where given, is added to every row first.
-INLINE bool NAME(attend_events)(const STORED *query_key_value, const REAL *added,
-                                const int64_t *offsets, const STORED *bias,
-                                const int64_t *pair_offsets, int64_t events, int64_t heads,
-                                int64_t dim, Dropout dropout, STORED *attended) {
+// One event of n objects, whose rows begin at `rows`. `added` (3 width), where given, is added to
+// each; `bias` is that of its pairs, or NULL; `first` numbers its rows in the batch, for the dropout.
+INLINE bool NAME(attend_event_of)(NAME(Buffer) *buffer, const STORED *rows, const REAL *added,
+                                  const STORED *bias, int64_t n, int64_t heads, int64_t dim,
+                                  Dropout dropout, int64_t first, STORED *attended) {
+  if (!n) return true;
+  const NAME(Shape) s = NAME(shape)(n, n, heads, dim);
+  REAL *const query = NAME(reserve)(buffer, NAME(room)(s, 3 * n, 1));
+  if (!query) return false;
+  REAL *const key = query + n * s.span, *const value = key + n * s.span;
+  REAL *const table = value + n * s.span, *const top = table + n * s.lanes;
+  NAME(read_event)(rows, added, (REAL)(1 / sqrt((double)dim)), s, query, key, value);
+  NAME(products)(query, key, s, table);
+  if (bias) NAME(add_bias)(bias, s, table);
+  NAME(softmax)(table, s, top, top + s.lanes);
+  if (dropout.probability > 0) NAME(drop)(dropout, first, first, s, table);
+  NAME(over_keys)(table, value, s, 1, query);
+  for (int64_t i = 0; i < n; i++)
+    NAME(write_row)(query + i * s.span, s, attended + i * heads * dim);
+  return true;
+}
+
+// With p = softmax(s), s = scale q.k + bias, o = (f p) v and a gradient g of o:
+// dv = (f p)^T g, dp = f g v^T, ds = p (dp - p.dp), dq = scale ds k, dk = scale ds^T q, dbias = ds.
+// `attended`, where given, gets o again; `sums` (3 width), where given, the sum over the rows of
+// the gradient is added to.
+INLINE bool NAME(attend_event_backward_of)(NAME(Buffer) *buffer, const STORED *rows,
+                                           const REAL *added, const STORED *gradient,
+                                           const STORED *bias, int64_t n, int64_t heads,
+                                           int64_t dim, Dropout dropout, int64_t first,
+                                           STORED *attended, STORED *row_gradients,
+                                           STORED *bias_gradient, REAL *sums) {
+  if (!n) return true;
   const int64_t width = heads * dim;
   const REAL scale = (REAL)(1 / sqrt((double)dim));
+  const NAME(Shape) s = NAME(shape)(n, n, heads, dim);
+  REAL *const query = NAME(reserve)(buffer, NAME(room)(s, 5 * n, 2));
+  if (!query) return false;
+  REAL *const key = query + n * s.span, *const value = key + n * s.span;
+  REAL *const out = value + n * s.span, *const found = out + n * s.span;
+  REAL *const table = found + n * s.span, *const slopes = table + n * s.lanes;
+  REAL *const top = slopes + n * s.lanes, *const sum = top + s.lanes;
+  NAME(read_event)(rows, added, scale, s, query, key, value);
+  NAME(read_rows)(gradient, NULL, n, width, 1, s, out);
+  NAME(products)(query, key, s, table);
+  if (bias) NAME(add_bias)(bias, s, table);
+  NAME(softmax)(table, s, top, sum);
+  NAME(products)(out, value, s, slopes);
+  if (dropout.probability > 0) NAME(drop)(dropout, first, first, s, slopes);
+  NAME(softmax_backward)(table, s, slopes, sum);
+  if (dropout.probability > 0) NAME(drop)(dropout, first, first, s, table);
+  if (bias)
+    for (int64_t i = 0; i < n; i++)
+      for (int64_t j = i + 1; j < n; j++, bias_gradient += heads)
+        for (int64_t h = 0; h < heads; h++)
+          bias_gradient[h] = SAVE(slopes[j * s.lanes + i * s.group + h] +
+                                  slopes[i * s.lanes + j * s.group + h]);
+  if (attended) {
+    NAME(over_keys)(table, value, s, 1, found);
+    for (int64_t i = 0; i < n; i++) NAME(write_row)(found + i * s.span, s, attended + i * width);
+  }
+  // The gradients of query, key and value, one after the other.
+  for (int64_t part = 0; part < 3; part++) {
+    if (part == 0) NAME(over_keys)(slopes, key, s, scale, found);
+    if (part == 1) NAME(over_queries)(slopes, query, s, found);
+    if (part == 2) NAME(over_queries)(table, out, s, found);
+    for (int64_t i = 0; i < n; i++)
+      NAME(write_row)(found + i * s.span, s, row_gradients + (i * 3 + part) * width);
+    if (sums) NAME(add_to_sums)(found, n, s, sums + part * width);
+  }
+  return true;
+}
+
+// The usual widths of a head are constants, of which the compiler makes use.
+
+static bool NAME(attend_event)(NAME(Buffer) *buffer, const STORED *rows, const REAL *added,
+                               const STORED *bias, int64_t n, int64_t heads, int64_t dim,
+                               Dropout dropout, int64_t first, STORED *attended) {
+#define CALL(d) \
+  NAME(attend_event_of)(buffer, rows, added, bias, n, heads, d, dropout, first, attended)
+  FOR_EVERY_DIM(CALL)
+#undef CALL
+}
+
+static bool NAME(attend_event_backward)(NAME(Buffer) *buffer, const STORED *rows,
+                                        const REAL *added, const STORED *gradient,
+                                        const STORED *bias, int64_t n, int64_t heads, int64_t dim,
+                                        Dropout dropout, int64_t first, STORED *attended,
+                                        STORED *row_gradients, STORED *bias_gradient, REAL *sums) {
+#define CALL(d) \
+  NAME(attend_event_backward_of)(buffer, rows, added, gradient, bias, n, heads, d, dropout, first, \
+                                 attended, row_gradients, bias_gradient, sums)
+  FOR_EVERY_DIM(CALL)
+#undef CALL
+}
+
+// Attention of all events of a batch, outside a branch.
+
+bool NAME(attend)(const STORED *query_key_value, const int64_t *offsets, const STORED *bias,
+                  const int64_t *pair_offsets, int64_t events, int64_t heads, int64_t dim,
+                  double probability, uint64_t seed, STORED *attended) {
+  const int64_t width = heads * dim;
+  const Dropout dropout = {probability, seed};
   bool enough = true;
 #pragma omp parallel reduction(&& : enough)
   {
     NAME(Buffer) buffer = {0};
 #pragma omp for schedule(static)
     for (int64_t e = 0; e < events; e++) {
-      const int64_t first = offsets[e] - offsets[0], n = offsets[e + 1] - offsets[e];
-      if (!n) continue;
-      const NAME(Shape) s = NAME(shape)(n, n, heads, dim);
-      REAL *const query = NAME(reserve)(&buffer, NAME(room)(s, 3 * n, 1));
-      enough = enough && query;
-      if (!query) continue;
-      REAL *const key = query + n * s.span, *const value = key + n * s.span;
-      REAL *const table = value + n * s.span;
-      REAL *const top = table + n * s.lanes, *const sum = top + s.lanes;
-      const STORED *const rows = query_key_value + first * 3 * width;
-      NAME(read_event)(rows, added, scale, s, query, key, value);
-      NAME(products)(query, key, s, table);
-      if (bias) NAME(add_bias)(bias + pair_offsets[e] * heads, s, table);
-      NAME(softmax)(table, s, top, sum);
-      if (dropout.probability > 0) NAME(drop)(dropout, offsets[e], offsets[e], s, table);
-      NAME(over_keys)(table, value, s, 1, query);
-      for (int64_t i = 0; i < n; i++)
-        NAME(write_row)(query + i * s.span, s, attended + (first + i) * width);
+      const int64_t first = offsets[e];
+      enough = NAME(attend_event)(&buffer, query_key_value + first * 3 * width, NULL,
+                                  bias ? bias + pair_offsets[e] * heads : NULL,
+                                  offsets[e + 1] - first, heads, dim, dropout, first,
+                                  attended + first * width) && enough;
     }
     free(buffer.memory);
   }
   return enough;
 }
 
-// With p = softmax(s), s = scale q.k + bias, o = (f p) v and a gradient g of o:
-// dv = (f p)^T g, dp = f g v^T, ds = p (dp - p.dp), dq = scale ds k, dk = scale ds^T q, dbias = ds.
-// `sums` (3 width) gets the gradient of what was `added` to every row.
-INLINE bool NAME(attend_events_backward)(
-    const STORED *query_key_value, const REAL *added, const STORED *gradient,
-    const int64_t *offsets, const STORED *bias, const int64_t *pair_offsets, int64_t events,
-    int64_t heads, int64_t dim, Dropout dropout, STORED *attended,
-    STORED *query_key_value_gradient, STORED *bias_gradient, REAL *sums) {
+bool NAME(attend_backward)(const STORED *query_key_value, const STORED *gradient,
+                           const int64_t *offsets, const STORED *bias,
+                           const int64_t *pair_offsets, int64_t events, int64_t heads, int64_t dim,
+                           double probability, uint64_t seed, STORED *query_key_value_gradient,
+                           STORED *bias_gradient) {
   const int64_t width = heads * dim;
-  const REAL scale = (REAL)(1 / sqrt((double)dim));
-  const bool dropped = dropout.probability > 0;
-  NAME(Sums) partial = NAME(begin_sums)(sums ? 3 * width : 0);
-  bool enough = partial.enough;
+  const Dropout dropout = {probability, seed};
+  bool enough = true;
 #pragma omp parallel reduction(&& : enough)
   {
     NAME(Buffer) buffer = {0};
-    REAL *const own = NAME(own_sums)(&partial);
 #pragma omp for schedule(static)
     for (int64_t e = 0; e < events; e++) {
-      const int64_t first = offsets[e] - offsets[0], n = offsets[e + 1] - offsets[e];
-      if (!n) continue;
-      const NAME(Shape) s = NAME(shape)(n, n, heads, dim);
-      REAL *const query = NAME(reserve)(&buffer, NAME(room)(s, 5 * n, 2));
-      enough = enough && query;
-      if (!enough) continue;
-      REAL *const key = query + n * s.span, *const value = key + n * s.span;
-      REAL *const out = value + n * s.span, *const found = out + n * s.span;
-      REAL *const table = found + n * s.span, *const slopes = table + n * s.lanes;
-      REAL *const top = slopes + n * s.lanes, *const sum = top + s.lanes;
-      const STORED *const rows = query_key_value + first * 3 * width;
-      STORED *const row_gradients = query_key_value_gradient + first * 3 * width;
-      NAME(read_event)(rows, added, scale, s, query, key, value);
-      NAME(read_rows)(gradient + first * width, NULL, n, width, 1, s, out);
-      NAME(products)(query, key, s, table);
-      if (bias) NAME(add_bias)(bias + pair_offsets[e] * heads, s, table);
-      NAME(softmax)(table, s, top, sum);
-      NAME(products)(out, value, s, slopes);
-      if (dropped) NAME(drop)(dropout, offsets[e], offsets[e], s, slopes);
-      NAME(softmax_backward)(table, s, slopes, sum);
-      if (dropped) NAME(drop)(dropout, offsets[e], offsets[e], s, table);
-      if (bias) {
-        STORED *pair = bias_gradient + pair_offsets[e] * heads;
-        for (int64_t i = 0; i < n; i++)
-          for (int64_t j = i + 1; j < n; j++, pair += heads)
-            for (int64_t h = 0; h < heads; h++)
-              pair[h] = SAVE(slopes[j * s.lanes + i * s.group + h] +
-                             slopes[i * s.lanes + j * s.group + h]);
-      }
-      if (attended) {
-        NAME(over_keys)(table, value, s, 1, found);
-        for (int64_t i = 0; i < n; i++)
-          NAME(write_row)(found + i * s.span, s, attended + (first + i) * width);
-      }
-      // The gradients of query, key and value, one after the other.
-      for (int64_t part = 0; part < 3; part++) {
-        if (part == 0) NAME(over_keys)(slopes, key, s, scale, found);
-        if (part == 1) NAME(over_queries)(slopes, query, s, found);
-        if (part == 2) NAME(over_queries)(table, out, s, found);
-        for (int64_t i = 0; i < n; i++)
-          NAME(write_row)(found + i * s.span, s, row_gradients + (i * 3 + part) * width);
-        if (own) NAME(add_to_sums)(found, n, s, own + part * width);
-      }
+      const int64_t first = offsets[e], pair = bias ? pair_offsets[e] * heads : 0;
+      enough = NAME(attend_event_backward)(
+                   &buffer, query_key_value + first * 3 * width, NULL, gradient + first * width,
+                   bias ? bias + pair : NULL, offsets[e + 1] - first, heads, dim, dropout, first,
+                   NULL, query_key_value_gradient + first * 3 * width,
+                   bias ? bias_gradient + pair : NULL, NULL) && enough;
     }
     free(buffer.memory);
   }
-  NAME(end_sums)(&partial, sums);
   return enough;
-}
-
-// The entry points. The usual widths of a head are constants, of which the compiler makes use.
-
-bool NAME(attend)(const STORED *query_key_value, const REAL *added, const int64_t *offsets,
-                  const STORED *bias, const int64_t *pair_offsets, int64_t events, int64_t heads,
-                  int64_t dim, double probability, uint64_t seed, STORED *attended) {
-  const Dropout dropout = {probability, seed};
-#define CALL(d) \
-  NAME(attend_events)(query_key_value, added, offsets, bias, pair_offsets, events, heads, d, \
-                      dropout, attended)
-  FOR_EVERY_DIM(CALL)
-#undef CALL
-}
-
-bool NAME(attend_backward)(const STORED *query_key_value, const REAL *added,
-                           const STORED *gradient, const int64_t *offsets, const STORED *bias,
-                           const int64_t *pair_offsets, int64_t events, int64_t heads, int64_t dim,
-                           double probability, uint64_t seed, STORED *attended,
-                           STORED *query_key_value_gradient, STORED *bias_gradient, REAL *sums) {
-  const Dropout dropout = {probability, seed};
-#define CALL(d) \
-  NAME(attend_events_backward)(query_key_value, added, gradient, offsets, bias, pair_offsets, \
-                               events, heads, d, dropout, attended, query_key_value_gradient, \
-                               bias_gradient, sums)
-  FOR_EVERY_DIM(CALL)
-#undef CALL
 }

@@ -18,7 +18,8 @@ __all__ = ["KernelWarning", "compile_kernels", "load_kernels"]
 
 _FOLDER = Path(__file__).parent
 _SOURCES = (
-    "kernels.c", "every_dtype.h", "memory.h", "attention.h", "class_attention.h", "rows.h"
+    "kernels.c", "every_dtype.h", "memory.h", "attention.h", "class_attention.h", "products.h",
+    "rows.h", "branches.h",
 )  # fmt: skip
 
 _FLAGS = (

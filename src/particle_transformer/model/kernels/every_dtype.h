@@ -2,4 +2,6 @@
 #include "memory.h"
 #include "attention.h"
 #include "class_attention.h"
+#include "products.h"
 #include "rows.h"
+#include "branches.h"

@@ -57,7 +57,7 @@ INLINE bfloat16 to_bfloat16(float x) {  // to the nearest, ties to even
 
 // e^x for x <= 0, of which compilers make vector code: 2^k e^r with |r| <= ln(2)/2, and the
 // polynomial of Cephes' expf; 2 units in the last place, e^-87 (1.6e-38) below -87.
-INLINE float exp_float(float x) {
+INLINE float exp_at_least(float x) {
   const float above = x < -87.0f ? -87.0f : x;
   // 1.5 2^23 leaves no bits behind the point: the sum's last bits are the nearest integer.
   const float shifted = above * 1.44269504f + 12582912.0f;
@@ -77,6 +77,8 @@ INLINE float exp_float(float x) {
   memcpy(&power, &bits, sizeof power);
   return p * power;
 }
+
+INLINE float exp_float(float x) { return x < -87.0f ? 0.0f : exp_at_least(x); }
 
 // Whether a dropout of probability p = threshold / 2^32 keeps an attention weight: the hash of
 // splitmix64, so that backward repeats what forward did and no mask is stored.
@@ -104,7 +106,7 @@ typedef struct {
 // Abramowitz and Stegun 7.1.26: 1 - erf(z) = t (a1 + ... + a5 t^4) e^(-z^2), t = 1 / (1 + p z), to
 // 1.5e-7; here z = |x| / sqrt(2).
 INLINE NormalFloat normal_float(float x) {
-  const float power = exp_float(-0.5f * x * x);
+  const float power = exp_at_least(-0.5f * x * x);
   const float t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * fabsf(x));
   float p = 1.061405429f;
   p = p * t - 1.453152027f;
@@ -143,6 +145,35 @@ INLINE NormalDouble normal_double(double x) {
   return (NormalDouble){below_double(x), 0.39894228040143267794 * exp(-0.5 * x * x)};
 }
 
+// For dropout on rows: a key for each row of a batch, and a hash for each column (lowbias32, by
+// C. Wellons), which compilers make vector code of.
+INLINE uint32_t row_key(uint64_t seed, int64_t row) {
+  uint64_t x = seed + (uint64_t)row * 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return (uint32_t)(x >> 32);
+}
+
+INLINE uint32_t column_hash(uint32_t key, uint32_t column) {
+  uint32_t x = key + column * 0x9e3779b9u;
+  x = (x ^ (x >> 16)) * 0x7feb352du;
+  x = (x ^ (x >> 15)) * 0x846ca68bu;
+  return x ^ (x >> 16);
+}
+
+// The BLAS's products; sizes lie in 64 bits, so that 32 bits are read rightly as well (on the
+// little-endian processors that PyTorch supports).
+typedef void (*Gemm)(const char *, const char *, const int64_t *, const int64_t *, const int64_t *,
+                     const void *, const void *, const int64_t *, const void *, const int64_t *,
+                     const void *, void *, const int64_t *);
+static Gemm gemm_float32, gemm_bfloat16, gemm_float64;
+
+void use_blas(void *float32, void *bfloat16_, void *float64) {
+  gemm_float32 = (Gemm)float32;
+  gemm_bfloat16 = (Gemm)bfloat16_;
+  gemm_float64 = (Gemm)float64;
+}
+
 #define JOIN(a, b) a##_##b
 #define EXPANDED(a, b) JOIN(a, b)
 #define NAME(function) EXPANDED(function, SUFFIX)
@@ -156,21 +187,25 @@ INLINE NormalDouble normal_double(double x) {
 #define LANE_NUMBERS FloatLanes
 
 #define SUFFIX float32
+#define GEMM gemm_float32
 #define STORED float
 #define LOAD(x) (x)
 #define SAVE(x) (x)
 #include "every_dtype.h"
 #undef SUFFIX
+#undef GEMM
 #undef STORED
 #undef LOAD
 #undef SAVE
 
 #define SUFFIX bfloat16
+#define GEMM gemm_bfloat16
 #define STORED bfloat16
 #define LOAD from_bfloat16
 #define SAVE to_bfloat16
 #include "every_dtype.h"
 #undef SUFFIX
+#undef GEMM
 #undef STORED
 #undef LOAD
 #undef SAVE
@@ -191,6 +226,7 @@ INLINE NormalDouble normal_double(double x) {
 #define LANE_NUMBERS DoubleLanes
 
 #define SUFFIX float64
+#define GEMM gemm_float64
 #define STORED double
 #define LOAD(x) (x)
 #define SAVE(x) (x)

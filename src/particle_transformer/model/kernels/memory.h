@@ -8,7 +8,7 @@ typedef struct {
 } NAME(Buffer);
 
 // The buffer, of at least `room` numbers; NULL where there is no memory. Its content is lost.
-INLINE REAL *NAME(reserve)(NAME(Buffer) *buffer, size_t room) {
+INLINE void *NAME(reserve)(NAME(Buffer) *buffer, size_t room) {
   if (room > buffer->room) {
     free(buffer->memory);
     const size_t bytes = (room * sizeof(REAL) + 63) / 64 * 64;
@@ -27,20 +27,32 @@ typedef struct {
 
 INLINE NAME(Sums) NAME(begin_sums)(int64_t width) {
   NAME(Sums) sums = {NULL, width, omp_get_max_threads(), true};
-  if (!width) return sums;
   sums.memory = calloc((size_t)(sums.threads * width), sizeof(REAL));
   sums.enough = sums.memory != NULL;
   return sums;
 }
 
 INLINE REAL *NAME(own_sums)(const NAME(Sums) *sums) {
-  return sums->memory ? sums->memory + omp_get_thread_num() * sums->width : NULL;
+  return sums->memory + omp_get_thread_num() * sums->width;
 }
 
-// total += the sums of all threads, in their order
-INLINE void NAME(end_sums)(NAME(Sums) *sums, REAL *total) {
-  if (!sums->memory) return;
-  for (int thread = 0; thread < sums->threads; thread++)
-    for (int64_t c = 0; c < sums->width; c++) total[c] += sums->memory[thread * sums->width + c];
+// Writes the sums over all threads, in their order, to targets of these sizes, one after the other.
+INLINE void NAME(end_sums)(NAME(Sums) *sums, int count, const int64_t *sizes, REAL *const *targets) {
+  if (!sums->enough) return;
+  const REAL *from = sums->memory;
+  for (int target = 0; target < count; from += sizes[target], target++) {
+    REAL *const to = targets[target];
+#pragma omp parallel for schedule(static) if (sizes[target] > 4096)
+    for (int64_t c = 0; c < sizes[target]; c++) {
+      REAL sum = from[c];
+      for (int thread = 1; thread < sums->threads; thread++) sum += from[thread * sums->width + c];
+      to[c] = sum;
+    }
+  }
   free(sums->memory);
 }
+
+typedef struct {
+  const REAL *gain, *shift;
+  double epsilon;
+} NAME(Norm);

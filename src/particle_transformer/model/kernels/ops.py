@@ -60,7 +60,7 @@ def attend(
     width = query_key_value.shape[1] // 3
     attended = query_key_value.new_empty(len(query_key_value), width)
     call_kernel(
-        "attend", [query_key_value.contiguous(), None, offsets, _contiguous(bias), pair_offsets],
+        "attend", [query_key_value.contiguous(), offsets, _contiguous(bias), pair_offsets],
         _numbers(offsets, heads, width, dropout, seed), [attended], like=query_key_value,
     )  # fmt: skip
     return attended
@@ -82,9 +82,9 @@ def _attend_backward(
     bias = _contiguous(bias)
     bias_slopes = rows.new_empty(0) if bias is None else torch.empty_like(bias)
     call_kernel(
-        "attend_backward", [rows, None, gradient.contiguous(), offsets, bias, pair_offsets],
+        "attend_backward", [rows, gradient.contiguous(), offsets, bias, pair_offsets],
         _numbers(offsets, heads, rows.shape[1] // 3, dropout, seed),
-        [None, slopes, None if bias is None else bias_slopes, None],
+        [slopes, None if bias is None else bias_slopes],
         like=rows,
     )  # fmt: skip
     return slopes, bias_slopes
@@ -125,7 +125,7 @@ def attend_from_class(
     attended = torch.empty_like(query, memory_format=torch.contiguous_format)
     call_kernel(
         "attend_from_class",
-        [query.contiguous(), class_key_value.contiguous(), key_value.contiguous(), None, offsets],
+        [query.contiguous(), class_key_value.contiguous(), key_value.contiguous(), offsets],
         _numbers(offsets, heads, query.shape[1], dropout, seed), [attended], like=query,
     )  # fmt: skip
     return attended
@@ -145,8 +145,8 @@ def _attend_from_class_backward(
     inputs = [query.contiguous(), class_key_value.contiguous(), key_value.contiguous()]
     slopes = [torch.empty_like(tensor) for tensor in inputs]
     call_kernel(
-        "attend_from_class_backward", [*inputs, None, gradient.contiguous(), offsets],
-        _numbers(offsets, heads, query.shape[1], dropout, seed), [*slopes, None], like=query,
+        "attend_from_class_backward", [*inputs, gradient.contiguous(), offsets],
+        _numbers(offsets, heads, query.shape[1], dropout, seed), slopes, like=query,
     )  # fmt: skip
     return slopes[0], slopes[1], slopes[2]
 
