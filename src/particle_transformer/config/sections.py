@@ -248,6 +248,7 @@ class Training(Section):
     balance: Literal["class", "process", "none"] = "class"
     gradient_clip: Annotated[Real, Field(gt=0.0)] = 1.0
     sampling: Literal["shuffled", "stratified"] = "shuffled"
+    precision: Literal["float32", "bfloat16"] = "float32"
     augmentation: Annotated[tuple[Transformation, ...], BeforeValidator(one_or_many)] = ()
 
     @model_validator(mode="after")

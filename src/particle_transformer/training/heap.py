@@ -1,4 +1,4 @@
-"""Memory that the C library keeps after it was freed."""
+"""Memory that the C library keeps, or gives back, after it was freed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,30 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import LightningModule, Trainer
 
-__all__ = ["HeapTrimmer"]
+__all__ = ["HeapTrimmer", "reuse_freed_memory"]
+
+EVERY = 32
+"""Batches between two trims."""
+
+# Parameters of glibc's mallopt, from malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGEST_INT = 2**31 - 1
 
 
 class HeapTrimmer(Callback):
-    """Give freed memory back to the system.
+    """Keep freed memory for the next tensors, and give it back to the system every now and then.
 
-    No two packed batches have the same sizes, so the tensors of one do not fit into the holes that
-    those of the last have left, and glibc keeps the holes: the resident size of a training grows by
-    a gigabyte in a few dozen steps. Trimming takes a hundredth of a step. Other C libraries get no such
-    help.
+    What was given back has to be fetched again, page by page, which takes half a training step; by
+    default glibc does so with every large tensor. But no two packed batches have the same sizes, so
+    that the tensors of one do not fit into the holes that those of the last have left, and the
+    resident size grows by hundreds of megabytes in a few dozen steps: hence a trim, once in `EVERY`
+    batches. Other C libraries get no such help.
     """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keep what is freed from now on."""
+        del trainer, pl_module, stage
+        reuse_freed_memory()
 
     def on_train_batch_end(
         self,
@@ -34,8 +47,8 @@ class HeapTrimmer(Callback):
         batch_idx: int,
     ) -> None:
         """Trim."""
-        del trainer, pl_module, outputs, batch, batch_idx
-        _trim()
+        del trainer, pl_module, outputs, batch
+        _trim_after(batch_idx)
 
     def on_validation_batch_end(
         self,
@@ -47,17 +60,24 @@ class HeapTrimmer(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Trim."""
-        del trainer, pl_module, outputs, batch, batch_idx, dataloader_idx
-        _trim()
+        del trainer, pl_module, outputs, batch, dataloader_idx
+        _trim_after(batch_idx)
 
 
 @cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    """Glibc's function; None where the C library has none."""
-    function: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+def _glibc(name: str) -> Callable[..., int] | None:
+    """One of glibc's functions; None where the C library has none of this name."""
+    function: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None)
     return function
 
 
-def _trim() -> None:
-    if (trim := _malloc_trim()) is not None:
+def reuse_freed_memory() -> None:
+    """Let freed memory stay with this process, for any size; does nothing without glibc."""
+    if (mallopt := _glibc("mallopt")) is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_INT)
+        mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT)
+
+
+def _trim_after(batch: int) -> None:
+    if batch % EVERY == EVERY - 1 and (trim := _glibc("malloc_trim")) is not None:
         trim(0)

@@ -97,6 +97,7 @@ class EventClassifier(LightningModule):
                 {"params": free, "weight_decay": 0.0},
             ],
             lr=self.settings.learning_rate,
+            fused=self.device.type in ("cpu", "cuda"),
         )
         total = int(self.trainer.estimated_stepping_batches)
         warmup = round(self.settings.warmup_epochs * total / self.settings.epochs)
@@ -110,7 +111,11 @@ class EventClassifier(LightningModule):
 
     def _loss(self, batch: Batch, batch_index: int, stage: str) -> Tensor:
         packed, target, weight = batch
-        loss = classification_loss(self.model.forward_packed(packed), target, weight)
+        half = self.settings.precision == "bfloat16"
+        # Here and not in the Trainer: Lightning's mixed precision refuses fused optimisers.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            logits = self.model.forward_packed(packed)
+        loss = classification_loss(logits.float() if half else logits, target, weight)
         if not torch.isfinite(loss):
             message = (
                 f"the {stage} loss is {loss.item()} in epoch {self.current_epoch}, batch "

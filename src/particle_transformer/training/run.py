@@ -198,6 +198,7 @@ def _train_fold(
             gradient_clip=settings.gradient_clip,
             seed=settings.seed * 1000 + fold,
             sampling=settings.sampling,
+            precision=settings.precision,
             augmentation=Augmentation(settings.augmentation, symmetries.objects, symmetries.event),
         ),
         checkpoint_dir=run.checkpoints(fold),

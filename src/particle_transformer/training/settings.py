@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Literal, get_args
 
 from particle_transformer.errors import AnalysisFileError, nearest
 from particle_transformer.training.augmentation import Augmentation
 from particle_transformer.training.sampler import Sampling
 
-__all__ = ["FitSettings"]
+__all__ = ["FitSettings", "Precision"]
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class FitSettings:
         Of the order of events and of dropout.
     sampling
         ``"shuffled"``, or ``"stratified"``: every batch has the classes in the same proportion.
+    precision
+        Of the factors of matrix products in training: ``"float32"``, or ``"bfloat16"``, with sums,
+        parameters and the stream of objects in float32 all the same. Scores are always computed
+        in float32.
     augmentation
         Symmetries by which training events are transformed at random; none by default.
     """
@@ -49,6 +55,7 @@ class FitSettings:
     gradient_clip: float = 1.0
     seed: int = 1
     sampling: Sampling = "shuffled"
+    precision: Precision = "float32"
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -60,6 +67,8 @@ class FitSettings:
             if not getattr(self, name) >= 0:
                 message = f"{name}: got {getattr(self, name)}, expected zero or more"
                 raise AnalysisFileError(message)
-        if self.sampling not in (known := get_args(Sampling)):
-            message = f"sampling: got {self.sampling!r}; {nearest(self.sampling, known)}"
-            raise AnalysisFileError(message)
+        for name, kind in (("sampling", Sampling), ("precision", Precision)):
+            value, known = getattr(self, name), get_args(kind)
+            if value not in known:
+                message = f"{name}: got {value!r}; {nearest(value, known)}"
+                raise AnalysisFileError(message)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import draw_seed, factor_dtype
+from particle_transformer.model.fused.parts import draw_seed, factor_dtype, real
 from particle_transformer.model.kernels import call_kernel
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ class _Attention(torch.autograd.Function):
         dropout: float,
         dtype: torch.dtype,
     ) -> Tensor:
-        x, out_added = x.contiguous(), out_added.contiguous()
-        below = x if base is None else base.contiguous()
+        x = x.contiguous()
+        gain, shift, added, out_added = real(x, gain, shift, added, out_added)
+        (below,) = real(x, x if base is None else base)
         weight, out_weight = weight.to(dtype).contiguous(), out_weight.to(dtype).contiguous()
         bias = None if bias is None else bias.to(dtype).contiguous()
         rows, width = len(x), len(out_weight)

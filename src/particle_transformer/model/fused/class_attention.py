@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import draw_seed, factor_dtype
+from particle_transformer.model.fused.parts import draw_seed, factor_dtype, real
 from particle_transformer.model.kernels import call_kernel
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class _ClassAttention(torch.autograd.Function):
     ) -> Tensor:
         query, own = query.to(dtype).contiguous(), class_key_value.to(dtype).contiguous()
         x, weight = x.contiguous(), weight.to(dtype).contiguous()
+        gain, shift, added = real(x, gain, shift, added)
         kept = x.new_empty(len(x), len(weight), dtype=dtype) if any(ctx.needs_input_grad) else None
         statistics, attended = x.new_empty(len(x), 2), torch.empty_like(query)
         where = (events.offsets, events.edges)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import draw_seed, factor_dtype, rows_at_once
+from particle_transformer.model.fused.parts import draw_seed, factor_dtype, real, rows_at_once
 from particle_transformer.model.kernels import call_kernel
 
 __all__ = ["fused_feedforward"]
@@ -61,7 +61,8 @@ class _FeedForward(torch.autograd.Function):
         dropout: float,
         dtype: torch.dtype,
     ) -> Tensor:
-        x, out_added = x.contiguous(), out_added.contiguous()
+        x = x.contiguous()
+        gain, shift, added, out_added = real(x, gain, shift, added, out_added)
         weight, out_weight = weight.to(dtype).contiguous(), out_weight.to(dtype).contiguous()
         rows, hidden_width = len(x), len(weight)
         kept = x.new_empty(rows, hidden_width, dtype=dtype) if any(ctx.needs_input_grad) else None

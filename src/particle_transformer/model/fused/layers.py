@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import factor_dtype, rows_at_once
+from particle_transformer.model.fused.parts import factor_dtype, real, rows_at_once
 from particle_transformer.model.kernels import call_kernel
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class _Layers(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> Tensor:
         x = x.contiguous()
+        added1, added2, added3 = real(x, added1, added2, added3)
         weights = [weight.to(dtype).contiguous() for weight in (weight1, weight2, weight3)]
         rows, width = len(x), len(weight1)
         wanted = any(ctx.needs_input_grad)

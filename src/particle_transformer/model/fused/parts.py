@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from particle_transformer.model.kernels import has_product, usable
+from particle_transformer.model import kernels
 
-__all__ = ["EventRows", "can_fuse", "draw_seed", "factor_dtype", "rows_at_once"]
+__all__ = ["EventRows", "can_fuse", "draw_seed", "factor_dtype", "real", "rows_at_once"]
 
 _LARGEST_PART = 128
 """Rows whose intermediate results fit into the second-level cache of a core."""
@@ -25,10 +25,10 @@ def can_fuse(x: Tensor) -> bool:
     """Whether the fused branches work on rows like `x`, here and now."""
     return (
         not torch.compiler.is_compiling()
-        and usable(x)
+        and kernels.usable(x)
         and x.dtype != torch.bfloat16  # a residual stream of 8 bits is the user's own wish
         and factor_dtype(x) in (x.dtype, torch.bfloat16)
-        and has_product(factor_dtype(x))
+        and kernels.has_product(factor_dtype(x))
     )
 
 
@@ -37,6 +37,11 @@ def rows_at_once(rows: int) -> int:
     threads = torch.get_num_threads()
     rounds = -(-rows // (threads * _LARGEST_PART))
     return _rounded(-(-rows // max(1, threads * rounds)))
+
+
+def real(x: Tensor, *others: Tensor) -> list[Tensor]:
+    """`others` as the compiled functions read them: of the dtype of `x`, end to end."""
+    return [other.to(x.dtype).contiguous() for other in others]
 
 
 def draw_seed(dropout: float) -> int:
