@@ -3,6 +3,7 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-benchmark
 EVENTS ?= 3000
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -16,7 +17,7 @@ help:
 	@echo "make test-slow  the tests that simulate, train or kill processes"
 	@echo "make lint       ruff, mypy, import layers, spelling"
 	@echo "make check      lint and all tests"
-	@echo "make benchmark  rate of reading and preparing, against others"
+	@echo "make benchmark  the network and the data engine against their peers (half an hour)"
 
 demo: $(VENV)/installed-demo
 	$(BIN)/aot demo --events $(EVENTS)
@@ -36,8 +37,18 @@ lint: $(VENV)/installed-dev
 
 check: lint test test-slow
 
-benchmark: $(VENV)/installed-dev
-	$(BIN)/python benchmarks/data_engine.py
+benchmark: $(PEERS)/installed
+	$(PEERS)/bin/python benchmarks/model_speed.py
+	$(PEERS)/bin/python benchmarks/data_engine.py
+
+$(PEERS)/installed: $(VENV)/created pyproject.toml constraints.txt
+	@echo "Installing the package and its peers into an environment of their own (about a minute) ..."
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --constraint constraints.txt pip
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --constraint constraints.txt --editable '.[all]' weaver-core==0.5.3
+	@touch $@
 
 $(VENV)/created:
 	@test -n "$(PYTHON)" || \
@@ -57,4 +68,4 @@ $(VENV)/installed-dev: $(VENV)/created pyproject.toml constraints.txt
 	@touch $@ $(VENV)/installed-demo
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
+	rm -rf $(VENV) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov

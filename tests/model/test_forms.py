@@ -146,6 +146,21 @@ def test_the_dense_form_exports_with_any_batch_and_multiplicity(event_features: 
         assert_same_logits(exported(objects, event, mask, momenta), expected)
 
 
+@pytest.mark.slow  # compiles with PyTorch's own compiler, half a minute
+@pytest.mark.filterwarnings("ignore")  # of that compiler
+def test_the_packed_form_compiles() -> None:
+    # The branches are PyTorch's own operations then, and attention is the kernels' operator.
+    model = small_model()
+    compiled = torch.compile(model.forward_packed, dynamic=True)
+    for seed, counts in enumerate([[(4, 2), (0, 0), (1, 3)], [(2, 2), (5, 1), (1, 1), (3, 0)]]):
+        events = random_events(seed, counts)
+        logits, gradients = _results(model, compiled(events.packed()))
+        expected, others = _results(model, events(model))
+        assert_same_logits(logits, expected)
+        for name, gradient in gradients.items():
+            assert_close(gradient, others[name], rtol=1e-3, atol=2e-4, msg=name)
+
+
 @pytest.mark.parametrize("event_features", ["concatenated", "token"])
 @few
 @given(events=padded_events)

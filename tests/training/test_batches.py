@@ -76,6 +76,28 @@ def test_an_epoch_is_a_permutation_in_batches_of_nearly_equal_size(
     assert sorted(chain(*found)) == rows.select(np.arange(number)).tolist()
 
 
+def test_the_multiplicity_of_consecutive_batches_is_uncorrelated() -> None:
+    # The hardest order to shuffle: events sorted by multiplicity, as a file of one process after
+    # the other nearly is. Nothing is padded, so nothing is sorted by length to save padding.
+    number, size = 40_000, 100
+    multiplicity = np.sort(np.random.default_rng(1).poisson(4, number)).astype(np.float64)
+    batches = BatchSampler([RowSet.from_index(np.arange(number), number)], size, 7)
+    deviations = []
+    for epoch in range(5):
+        batches.set_epoch(epoch)
+        means = np.array([multiplicity[batch].mean() for batch in batches])
+        assert len(means) == number // size
+        deviations.append(means - multiplicity.mean())
+    # The mean of a batch scatters as that of events drawn without replacement does ...
+    expected = multiplicity.var() / size * (number - size) / (number - 1)
+    pooled = np.concatenate(deviations)
+    assert abs(np.mean(pooled**2) / expected - 1) < 4 * np.sqrt(2 / len(pooled))
+    # ... and tells nothing about the next ones.
+    for lag in (1, 2, 10):
+        products = np.concatenate([d[:-lag] * d[lag:] for d in deviations]) / expected
+        assert abs(products.mean()) < 4 / np.sqrt(len(products)) + 1 / (number // size)
+
+
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int, batch_size: int = 10) -> tuple[int, ...]:
         return tuple(chain(*_epoch(BatchSampler([_rows(50)], batch_size, seed), epoch)))

@@ -246,6 +246,19 @@ def test_nothing_is_announced(
     assert torch.get_num_threads() == threads
 
 
+def test_bfloat16_learns_as_much_and_leaves_float32_weights(
+    sample: tuple[Events, np.ndarray], tmp_path: Path
+) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        settings = replace(SETTINGS, precision=precision)
+        model, fit = _fit(sample, tmp_path, settings)
+        losses[precision] = min(record["val_loss"] for record in fit.history)
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert losses["bfloat16"] != losses["float32"]
+    assert abs(losses["bfloat16"] - losses["float32"]) < 0.03
+
+
 def test_only_matrices_decay() -> None:
     model = toy_model(pair_bias=True)
     decayed, free = decay_groups(model)
