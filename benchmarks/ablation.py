@@ -63,7 +63,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "augmentation: flips of η and φ": {"augmentation": FLIPS},
     "|η| and |Δφ| as features": {"features": "absolute"},
     "|η| and |Δφ| as features, pair_bias: false": {"features": "absolute", "pair_bias": False},
-}
+    "|η|, |Δφ|, event_features: both": {"features": "absolute", "event_features": "both"},
+    "|η|, |Δφ|, feature_embedding: periodic": {
+        "features": "absolute", "feature_embedding": "periodic"
+    },
+    "|η|, |Δφ|, both and periodic": {
+        "features": "absolute", "event_features": "both", "feature_embedding": "periodic"
+    },
+    "|η|, |Δφ|, both, periodic, layer_scale: 0.01": {
+        "features": "absolute", "event_features": "both", "feature_embedding": "periodic",
+        "layer_scale": 0.01,
+    },
+    "flips of η and φ, both and periodic": {
+        "augmentation": FLIPS, "event_features": "both", "feature_embedding": "periodic"
+    },
+}  # fmt: skip
 
 
 def signed(text: str) -> str:

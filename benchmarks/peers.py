@@ -161,8 +161,7 @@ def particle_transformer(width: int, *, pair_bias: bool, trim: bool) -> Network:
     )  # fmt: skip
 
     def logits(events: EventSet) -> Tensor:
-        # Its encoder records gradients only for an input that wants one.
-        objects = events.objects.transpose(1, 2).requires_grad_(torch.is_grad_enabled())
+        objects = events.objects.transpose(1, 2)
         momenta = events.momenta.transpose(1, 2) if pair_bias else None
         result: Tensor = model(objects, v=momenta, mask=~events.padding_mask[:, None])
         return result

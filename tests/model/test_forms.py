@@ -100,7 +100,7 @@ def test_forms_agree_in_float64_to_its_precision() -> None:
     assert_close(_dense(model, wide), wide(model), rtol=1e-10, atol=1e-11)
 
 
-def test_the_other_events_change_nothing_bit_for_bit_in_the_kernels() -> None:
+def test_the_other_events_change_nothing_in_the_kernels() -> None:
     # No sum runs over more than one event.
     events = random_events(3, [(4, 2), (0, 0), (1, 3), (5, 0)])
     model = small_model()

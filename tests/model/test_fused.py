@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 from torch.testing import assert_close
 
 from model.samples import (
@@ -24,10 +26,12 @@ from model.samples import (
     random_events,
     small_model,
 )
+from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.model import kernels
 from particle_transformer.model.fused import (
     EventRows,
     can_fuse,
+    feedforward,
     fused_attention,
     fused_class_attention,
     fused_feedforward,
@@ -35,9 +39,6 @@ from particle_transformer.model.fused import (
     parts,
 )
 from particle_transformer.model.packing import pair_offsets
-
-if TYPE_CHECKING:
-    from particle_transformer import AnalysisObjectTransformer
 
 HEADS, WIDTH = 2, 6
 COUNTS = [3, 0, 1, 5]
@@ -186,12 +187,99 @@ def test_fused_and_plain_agree_in_logits_and_gradients(
             assert_close(gradient, other, rtol=1e-3, atol=2e-4, msg=name)
 
 
-def test_inference_keeps_nothing_and_gives_the_same() -> None:
+def test_inference_keeps_nothing_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     events = random_events(7, [(4, 2), (0, 0), (1, 3), (5, 0)])
     model = small_model()
+    kept: list[object] = []
+    call = kernels.call_kernel
+
+    def spy(name: str, inputs: Any, numbers: Any, outputs: Any, like: Tensor) -> None:
+        kept.append(outputs[0])
+        call(name, inputs, numbers, outputs, like)
+
+    monkeypatch.setattr(feedforward, "call_kernel", spy)
     with torch.inference_mode():
         logits = events(model)
+    assert kept
+    assert all(tensor is None for tensor in kept)
+    kept.clear()
     assert torch.equal(logits, events(model))
+    assert all(tensor is not None for tensor in kept)
+
+
+@pytest.mark.parametrize("heads", [1, 8, 12])
+@pytest.mark.parametrize("dim", [8, 16, 32, 64, 5])
+def test_gradients_of_all_kinds_of_heads_are_those_of_pytorch(heads: int, dim: int) -> None:
+    torch.manual_seed(heads * dim)
+    width = heads * dim
+    model = AnalysisObjectTransformer(
+        3, 2, width, width, width, num_heads=heads, num_att_blocks=1, num_class_blocks=1,
+        pair_bias=True, layer_scale=1.0,
+    ).double()  # fmt: skip
+    mask = torch.arange(9) >= torch.tensor([9, 1, 0, 4])[:, None]
+    objects, event = torch.randn(4, 9, 3).double(), torch.randn(4, 2).double()
+    momenta = 50 + 10 * torch.rand(4, 9, 4).double()
+    results = []
+    for threads, form in ((1, model), (3, model), (1, model.forward_dense)):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            model.zero_grad()
+            logits = form(objects, event, mask, momenta=momenta)
+            backward(logits)
+        finally:
+            torch.set_num_threads(before)
+        results.append((logits, {n: p.grad for n, p in model.named_parameters()}))
+    for logits, gradients in results[:2]:
+        assert_close(logits, results[2][0], rtol=1e-9, atol=1e-10)
+        for name, gradient in gradients.items():
+            assert_close(gradient, results[2][1][name], rtol=1e-7, atol=1e-9, msg=name)
+
+
+def test_the_same_threads_give_the_same_bits() -> None:
+    events = random_events(3, [(4, 2), (0, 0), (1, 3), (5, 0)] * 50)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        results = []
+        for _ in range(3):
+            model = small_model()
+            backward(events(model))
+            results.append([p.grad for p in model.parameters()])
+    finally:
+        torch.set_num_threads(before)
+    for gradients in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(gradients, results[0], strict=True))  # type: ignore[arg-type]
+
+
+def test_a_float64_model_is_not_rounded_by_autocast() -> None:
+    # PyTorch's autocast leaves float64 alone, too.
+    x = torch.randn(3, 4, dtype=torch.float64)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert parts.factor_dtype(x) == torch.float64
+
+
+def test_modules_that_do_something_else_are_asked_themselves() -> None:
+    events = random_events(3, [(4, 2), (0, 0), (1, 3), (5, 0)])
+    model = small_model()
+    expected = events(model)
+    calls: list[str] = []
+    for name, module in model.named_modules():
+        if name.endswith(("feedforward.hidden", "query_key_value", "layers.2", "key_value")):
+            module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    assert_same_logits(events(model), expected)
+    blocks = (*model.att_blocks, *model.class_blocks)
+    assert sum(call.endswith("feedforward.hidden") for call in calls) == len(blocks)
+    hidden = model.get_submodule("att_blocks.0.feedforward.hidden")
+    prune.l1_unstructured(hidden, "weight", amount=0.9)
+    assert not torch.allclose(events(model), expected)
+
+
+@pytest.mark.parametrize("dropout", [0, 1e-9])
+def test_a_dropout_of_nothing_changes_nothing(dropout: float) -> None:
+    events = random_events(3, [(4, 2), (0, 0), (1, 3)])
+    noisy = small_model(dropout=dropout).train()
+    assert_same_logits(events(noisy), events(small_model()))
 
 
 def test_gelu_is_that_of_pytorch_to_float32_rounding() -> None:
@@ -278,15 +366,18 @@ def test_dropout_follows_pytorchs_generator() -> None:
     assert not torch.equal(results[0], results[2])
 
 
-def test_all_threads_get_as_many_parts_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    for threads in (1, 2, 3, 16):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        for rows in (1, 17, 500, 4370, 100_000):
-            at_once = parts.rows_at_once(rows)
-            many = -(-rows // at_once)
-            assert at_once <= max(16, parts._LARGEST_PART + 16)
-            # All have the same number of parts, but for the last when parts are few.
-            assert many % threads == 0 or many > threads * (many // threads)
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+@pytest.mark.parametrize("rows", [1, 17, 500, 4370, 100_000])
+def test_no_thread_has_much_more_to_do_than_its_share(
+    threads: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    at_once = parts.rows_at_once(rows)
+    assert 2 <= at_once <= parts._LARGEST_PART + 2
+    # OpenMP's static schedule gives ⌈parts / threads⌉ consecutive parts to the first threads.
+    many = math.ceil(rows / at_once)
+    most = min(rows, math.ceil(many / threads) * at_once)
+    assert most <= rows / threads + 2 * math.ceil(rows / (threads * parts._LARGEST_PART)) + 1
 
 
 @given(st.lists(st.integers(0, 30), max_size=200), st.sampled_from([1, 8, 64]))

@@ -15,7 +15,7 @@ import torch
 
 import particle_transformer
 from particle_transformer import AnalysisObjectTransformer
-from particle_transformer.model.kernels import build
+from particle_transformer.model.kernels import blas, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,13 +90,40 @@ def test_a_cache_that_cannot_be_written_is_named(
         assert build.load_kernels() is None
 
 
-def test_a_damaged_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_damaged_library_is_made_anew(tmp_path: Path) -> None:
     # An interrupted copy of the cache, say. (One that was loaded before would be found in memory.)
-    monkeypatch.setattr(
-        build, "compile_kernels", lambda _, path: path.write_bytes(b"not a library")
-    )
-    with pytest.warns(build.KernelWarning, match=r"kernels-[0-9a-f]{24}\.so"):
+    compiler = build._compiler()
+    assert compiler is not None
+    path = tmp_path / "cache" / "particle_transformer" / build._library_name(compiler)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a library")
+    assert build.load_kernels() is not None
+
+
+@pytest.mark.parametrize("what", ["folder", "library"])
+def test_code_that_others_may_write_is_refused(tmp_path: Path, what: str) -> None:
+    assert build.load_kernels() is not None
+    (name,) = _libraries(tmp_path)
+    path = tmp_path / "cache" / "particle_transformer"
+    path = path if what == "folder" else path / name
+    path.chmod(path.stat().st_mode | stat.S_IWOTH)
+    build.load_kernels.cache_clear()
+    with pytest.warns(build.KernelWarning, match=f"{path.name}: others than you may write it"):
         assert build.load_kernels() is None
+
+
+def test_the_compiler_may_have_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "cc -DUNUSED")
+    assert build.load_kernels() is not None
+
+
+def test_other_threads_than_pytorchs_are_refused() -> None:
+    class Alone:
+        def kernel_threads(self) -> int:
+            return 1
+
+    with pytest.warns(build.KernelWarning, match="they do not share PyTorch's threads"):
+        assert blas._connected(Alone()) == frozenset()
 
 
 @pytest.mark.slow  # compiles in four processes

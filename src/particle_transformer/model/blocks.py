@@ -51,7 +51,7 @@ class SelfAttention(nn.Module):
         """Objects (rows, width_out) of `x` (rows, width_in); `bias` (pairs, heads)."""
         base = None if self.skip is None else self.skip(x)  # (rows, width_out)
         dropout = self.dropout.p if self.training else 0.0
-        if can_fuse(x) and layout.spans is not None:
+        if can_fuse(x, self.norm, self.query_key_value, self.out) and layout.spans is not None:
             return fused_attention(
                 x, base, self.norm, self.query_key_value, self.out.scaled(), bias, layout.spans,
                 self.num_heads, dropout,
@@ -150,7 +150,7 @@ class ClassAttention(nn.Module):
         dropout = self.dropout.p if self.training else 0.0
         normed = self.norm(token)  # (events, width)
         query, own = self.query(normed), self.key_value(normed)  # (events, 2 × width)
-        if can_fuse(x) and layout.spans is not None:
+        if can_fuse(x, self.norm, self.key_value) and layout.spans is not None:
             attended = fused_class_attention(
                 query, own, x, self.norm, self.key_value, layout.spans, self.num_heads, dropout
             )

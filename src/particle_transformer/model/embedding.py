@@ -116,8 +116,8 @@ class Embedding(nn.Module):
     def forward(self, x: Tensor, kind: Tensor | float, layout: Layout) -> Tensor:
         """Embed `x` (…, features) as (…, width), and add `kind` (width,) or a number."""
         encoded = self.encoding(x)
-        if can_fuse(encoded) and layout.spans is not None:
-            linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        if len(linear) == 3 and can_fuse(encoded, *linear) and layout.spans is not None:
             return fused_layers(encoded, linear, kind)
         embedded: Tensor = self.layers(encoded) + kind
         return embedded

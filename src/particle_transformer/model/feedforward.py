@@ -54,7 +54,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """The rows (…, width) after the branch, of `x` (…, width)."""
-        if not self.gated and can_fuse(x) and layout.spans is not None:
+        parts = (self.norm, self.hidden, self.out)
+        if not self.gated and can_fuse(x, *parts) and layout.spans is not None:
             dropout = self.dropout.p if self.training else 0.0
             return fused_feedforward(x, self.norm, self.hidden, self.out.scaled(), dropout)
         hidden = self.hidden(self.norm(x))  # (…, inner), or (…, 2 × inner) if gated

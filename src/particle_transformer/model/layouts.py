@@ -68,7 +68,7 @@ class PackedLayout:
     def __init__(self, offsets: Sequence[Tensor]) -> None:
         if len(offsets) == 1:
             self._destination = None
-            self.offsets = offsets[0]
+            self.offsets = offsets[0].contiguous()
         else:
             self._destination, self.offsets = interleave(offsets)
 

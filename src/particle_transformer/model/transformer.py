@@ -153,7 +153,7 @@ class AnalysisObjectTransformer(nn.Module):
             "num_att_blocks": num_att_blocks,
             "num_class_blocks": num_class_blocks,
             "num_outputs": num_outputs,
-            "dropout": dropout,
+            "dropout": float(dropout),
             "pair_bias": pair_bias,
             "pair_dims": list(pair_dims),
             "layer_scale": layer_scale,

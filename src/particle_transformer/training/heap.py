@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HeapTrimmer", "reuse_freed_memory"]
 
-EVERY = 32
-"""Batches between two trims."""
+_EVERY = 32  # batches between two trims
 
 # Parameters of glibc's mallopt, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -29,9 +28,12 @@ class HeapTrimmer(Callback):
     What was given back has to be fetched again, page by page, which takes half a training step; by
     default glibc does so with every large tensor. But no two packed batches have the same sizes, so
     that the tensors of one do not fit into the holes that those of the last have left, and the
-    resident size grows by hundreds of megabytes in a few dozen steps: hence a trim, once in `EVERY`
-    batches. Other C libraries get no such help.
+    resident size grows by hundreds of megabytes in a few dozen steps: hence a trim, once in some
+    dozen batches. Other C libraries get no such help.
     """
+
+    def __init__(self) -> None:
+        self._batches = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Keep what is freed from now on."""
@@ -47,8 +49,8 @@ class HeapTrimmer(Callback):
         batch_idx: int,
     ) -> None:
         """Trim."""
-        del trainer, pl_module, outputs, batch
-        _trim_after(batch_idx)
+        del trainer, pl_module, outputs, batch, batch_idx
+        self._trim()
 
     def on_validation_batch_end(
         self,
@@ -60,8 +62,13 @@ class HeapTrimmer(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Trim."""
-        del trainer, pl_module, outputs, batch, dataloader_idx
-        _trim_after(batch_idx)
+        del trainer, pl_module, outputs, batch, batch_idx, dataloader_idx
+        self._trim()
+
+    def _trim(self) -> None:
+        self._batches += 1
+        if self._batches % _EVERY == 0 and (trim := _glibc("malloc_trim")) is not None:
+            trim(0)
 
 
 @cache
@@ -72,12 +79,11 @@ def _glibc(name: str) -> Callable[..., int] | None:
 
 
 def reuse_freed_memory() -> None:
-    """Let freed memory stay with this process, for any size; does nothing without glibc."""
+    """Let freed memory stay with this process, from now to its end.
+
+    Blocks of any size; up to 32 MiB before glibc 2.35. Does nothing without glibc.
+    """
     if (mallopt := _glibc("mallopt")) is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_INT)
+        if not mallopt(_M_MMAP_THRESHOLD, _LARGEST_INT):
+            mallopt(_M_MMAP_THRESHOLD, 32 << 20)
         mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT)
-
-
-def _trim_after(batch: int) -> None:
-    if batch % EVERY == EVERY - 1 and (trim := _glibc("malloc_trim")) is not None:
-        trim(0)

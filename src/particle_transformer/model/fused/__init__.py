@@ -10,8 +10,8 @@ input, what comes out of its first product, and two numbers per row.
 
 from particle_transformer.model.fused.attention import fused_attention
 from particle_transformer.model.fused.class_attention import fused_class_attention
+from particle_transformer.model.fused.embedding import fused_layers
 from particle_transformer.model.fused.feedforward import fused_feedforward
-from particle_transformer.model.fused.layers import fused_layers
 from particle_transformer.model.fused.parts import EventRows, can_fuse
 
 __all__ = [

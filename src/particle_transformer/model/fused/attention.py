@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import draw_seed, factor_dtype, real
+from particle_transformer.model.fused.parts import draw_seed, factor_dtype, like_rows
 from particle_transformer.model.kernels import call_kernel
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def fused_attention(
     """
     result: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
         x, base, norm.weight, norm.bias, query_key_value.weight, query_key_value.bias, *out, bias,
-        norm.eps, events, heads, dropout, factor_dtype(x),
+        norm.eps, events, heads, float(dropout), factor_dtype(x), torch.is_grad_enabled(),
     )  # fmt: skip
     return result
 
@@ -79,14 +79,19 @@ class _Attention(torch.autograd.Function):
         heads: int,
         dropout: float,
         dtype: torch.dtype,
+        keep: bool,
     ) -> Tensor:
         x = x.contiguous()
-        gain, shift, added, out_added = real(x, gain, shift, added, out_added)
-        (below,) = real(x, x if base is None else base)
+        gain, shift, added, out_added = like_rows(x, gain, shift, added, out_added)
+        (below,) = like_rows(x, x if base is None else base)
         weight, out_weight = weight.to(dtype).contiguous(), out_weight.to(dtype).contiguous()
         bias = None if bias is None else bias.to(dtype).contiguous()
         rows, width = len(x), len(out_weight)
-        kept = x.new_empty(rows, 3 * width, dtype=dtype) if any(ctx.needs_input_grad) else None
+        kept = (
+            x.new_empty(rows, 3 * width, dtype=dtype)
+            if keep and any(ctx.needs_input_grad)
+            else None
+        )
         statistics, total = x.new_empty(rows, 2), torch.empty_like(below)
         where = (events.offsets, events.pair_offsets, events.edges)
         sizes = (len(events.edges) - 1, events.longest, x.shape[1], heads, width // heads)
@@ -121,5 +126,5 @@ class _Attention(torch.autograd.Function):
         return (
             x_slope, None if ctx.through else slope, *norm_slopes, weight_slope, added_slope,
             out_slope, out_added_slope, None if bias_slope is None else bias_slope.to(x.dtype),
-            None, None, None, None, None,
+            None, None, None, None, None, None,
         )  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import draw_seed, factor_dtype, real
+from particle_transformer.model.fused.parts import draw_seed, factor_dtype, like_rows
 from particle_transformer.model.kernels import call_kernel
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def fused_class_attention(
     """
     result: Tensor = _ClassAttention.apply(  # type: ignore[no-untyped-call]
         query, class_key_value, x, norm.weight, norm.bias, key_value.weight, key_value.bias,
-        norm.eps, events, heads, dropout, factor_dtype(x),
+        norm.eps, events, heads, float(dropout), factor_dtype(x), torch.is_grad_enabled(),
     )  # fmt: skip
     return result
 
@@ -74,11 +74,16 @@ class _ClassAttention(torch.autograd.Function):
         heads: int,
         dropout: float,
         dtype: torch.dtype,
+        keep: bool,
     ) -> Tensor:
         query, own = query.to(dtype).contiguous(), class_key_value.to(dtype).contiguous()
         x, weight = x.contiguous(), weight.to(dtype).contiguous()
-        gain, shift, added = real(x, gain, shift, added)
-        kept = x.new_empty(len(x), len(weight), dtype=dtype) if any(ctx.needs_input_grad) else None
+        gain, shift, added = like_rows(x, gain, shift, added)
+        kept = (
+            x.new_empty(len(x), len(weight), dtype=dtype)
+            if keep and any(ctx.needs_input_grad)
+            else None
+        )
         statistics, attended = x.new_empty(len(x), 2), torch.empty_like(query)
         where = (events.offsets, events.edges)
         sizes = (len(events.edges) - 1, events.longest, heads, x.shape[1] // heads)
@@ -105,5 +110,5 @@ class _ClassAttention(torch.autograd.Function):
         )  # fmt: skip
         return (
             query_slope, own_slope, x_slope, *norm_slopes, weight_slope, added_slope, None, None,
-            None, None, None,
+            None, None, None, None,
         )  # fmt: skip

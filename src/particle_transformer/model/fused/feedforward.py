@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import draw_seed, factor_dtype, real, rows_at_once
+from particle_transformer.model.fused.parts import draw_seed, factor_dtype, like_rows, rows_at_once
 from particle_transformer.model.kernels import call_kernel
 
 __all__ = ["fused_feedforward"]
@@ -40,8 +40,8 @@ def fused_feedforward(
         (rows, width), of the dtype of `x`.
     """
     result: Tensor = _FeedForward.apply(  # type: ignore[no-untyped-call]
-        x, norm.weight, norm.bias, hidden.weight, hidden.bias, *out, norm.eps, dropout,
-        factor_dtype(x),
+        x, norm.weight, norm.bias, hidden.weight, hidden.bias, *out, norm.eps, float(dropout),
+        factor_dtype(x), torch.is_grad_enabled(),
     )  # fmt: skip
     return result
 
@@ -60,12 +60,17 @@ class _FeedForward(torch.autograd.Function):
         epsilon: float,
         dropout: float,
         dtype: torch.dtype,
+        keep: bool,
     ) -> Tensor:
         x = x.contiguous()
-        gain, shift, added, out_added = real(x, gain, shift, added, out_added)
+        gain, shift, added, out_added = like_rows(x, gain, shift, added, out_added)
         weight, out_weight = weight.to(dtype).contiguous(), out_weight.to(dtype).contiguous()
         rows, hidden_width = len(x), len(weight)
-        kept = x.new_empty(rows, hidden_width, dtype=dtype) if any(ctx.needs_input_grad) else None
+        kept = (
+            x.new_empty(rows, hidden_width, dtype=dtype)
+            if keep and any(ctx.needs_input_grad)
+            else None
+        )
         statistics, total = x.new_empty(rows, 2), torch.empty_like(x)
         sizes = (rows, x.shape[1], hidden_width, rows_at_once(rows))
         chance = (dropout, draw_seed(dropout), draw_seed(dropout))
@@ -91,5 +96,5 @@ class _FeedForward(torch.autograd.Function):
         )  # fmt: skip
         return (
             x_slope, *norm_slopes, weight_slope, added_slope, out_slope, out_added_slope, None,
-            None, None,
+            None, None, None,
         )  # fmt: skip

@@ -6,29 +6,45 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from particle_transformer.model import kernels
+from particle_transformer.model.linear import ScaledLinear
 
-__all__ = ["EventRows", "can_fuse", "draw_seed", "factor_dtype", "real", "rows_at_once"]
+__all__ = ["EventRows", "can_fuse", "draw_seed", "factor_dtype", "like_rows", "rows_at_once"]
 
 _LARGEST_PART = 128
 """Rows whose intermediate results fit into the second-level cache of a core."""
 
 
 def factor_dtype(x: Tensor) -> torch.dtype:
-    """Dtype of the factors of matrix products: that of `x`, or autocast's."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    """Dtype of the factors of matrix products: that of `x`, or autocast's, which is for float32."""
+    if x.dtype == torch.float32 and torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu")
+    return x.dtype
 
 
-def can_fuse(x: Tensor) -> bool:
-    """Whether the fused branches work on rows like `x`, here and now."""
+def can_fuse(x: Tensor, *modules: nn.Module) -> bool:
+    """Whether the fused branches may do the work of `modules` on rows like `x`, here and now."""
     return (
         not torch.compiler.is_compiling()
         and kernels.usable(x)
         and x.dtype != torch.bfloat16  # a residual stream of 8 bits is the user's own wish
         and factor_dtype(x) in (x.dtype, torch.bfloat16)
         and kernels.has_product(factor_dtype(x))
+        and all(map(_is_plain, modules))
+        and not torch._C._is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module does what its class does: quantised, pruned and hooked ones do not."""
+    return type(module) in (nn.Linear, nn.LayerNorm, ScaledLinear) and not (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
     )
 
 
@@ -36,10 +52,11 @@ def rows_at_once(rows: int) -> int:
     """Rows of a part, so that all threads get as many parts."""
     threads = torch.get_num_threads()
     rounds = -(-rows // (threads * _LARGEST_PART))
-    return _rounded(-(-rows // max(1, threads * rounds)))
+    even = -(-rows // max(1, 2 * threads * rounds))
+    return max(2, 2 * even)  # an even number keeps the buffers aligned
 
 
-def real(x: Tensor, *others: Tensor) -> list[Tensor]:
+def like_rows(x: Tensor, *others: Tensor) -> list[Tensor]:
     """`others` as the compiled functions read them: of the dtype of `x`, end to end."""
     return [other.to(x.dtype).contiguous() for other in others]
 
@@ -68,9 +85,10 @@ class EventRows:
     def edges(self) -> Tensor:
         """int64 (parts + 1,): the first event of each part, and behind the last."""
         rows = int(self.offsets[-1])
-        starts = torch.arange(0, rows, rows_at_once(rows))
+        device = self.offsets.device
+        starts = torch.arange(0, rows, rows_at_once(rows), device=device)
         events = torch.searchsorted(self.offsets, starts).tolist()
-        return torch.tensor(sorted({0, *events, len(self.offsets) - 1}))
+        return torch.tensor(sorted({0, *events, len(self.offsets) - 1}), device=device)
 
     @cached_property
     def longest(self) -> int:
@@ -80,5 +98,5 @@ class EventRows:
 
 
 def _rounded(rows: int) -> int:
-    """Up to a multiple that keeps buffers aligned."""
+    """Up to a multiple of 16, which keeps the buffers aligned."""
     return max(16, -(-rows // 16) * 16)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from particle_transformer.model.kernels.build import load_kernels
+from particle_transformer.model.kernels.build import load_kernels, warn
 
 __all__ = ["has_product"]
 
@@ -28,16 +28,31 @@ def _library() -> ctypes.CDLL | None:
     return None
 
 
+def _same_threads(kernels: ctypes.CDLL) -> bool:
+    """Whether the kernels' OpenMP is PyTorch's, and so has its number of threads."""
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        return bool(kernels.kernel_threads() == threads + 1)
+    finally:
+        torch.set_num_threads(threads)
+
+
 @cache
-def _connected() -> frozenset[torch.dtype]:
+def _connected(kernels: ctypes.CDLL) -> frozenset[torch.dtype]:
     """Give the kernels their matrix products, and say for which dtypes there is one."""
-    kernels, library = load_kernels(), _library()
-    if kernels is None or library is None:
+    if not _same_threads(kernels):
+        # Two pools of threads would run beside each other, and products inside the kernels start
+        # threads of their own.
+        warn("they do not share PyTorch's threads", "Use GCC, or another build of PyTorch")
         return frozenset()
+    library = _library()
     pointers: dict[torch.dtype, int | None] = {}
     for dtype, name in _NAMES.items():
         function = getattr(library, name, None)
         pointers[dtype] = None if function is None else ctypes.cast(function, ctypes.c_void_p).value
+    if not pointers[torch.float32]:
+        warn("this PyTorch does not offer its BLAS", "Use another build of PyTorch")
     kernels.use_blas.argtypes = [ctypes.c_void_p] * len(pointers)
     kernels.use_blas.restype = None
     kernels.use_blas(*pointers.values())
@@ -47,7 +62,13 @@ def _connected() -> frozenset[torch.dtype]:
 def has_product(dtype: torch.dtype) -> bool:
     """Whether the compiled branches can multiply matrices of `dtype`.
 
-    Where PyTorch's library does not offer its BLAS, the branches are computed by PyTorch's own
-    operations, a whole batch at a time.
+    Where PyTorch's library does not offer its BLAS, or has other threads than the kernels, the
+    branches are computed by PyTorch's own operations, a whole batch at a time.
+
+    Warns
+    -----
+    KernelWarning
+        Once, in that case.
     """
-    return dtype in _connected()
+    kernels = load_kernels()
+    return kernels is not None and dtype in _connected(kernels)

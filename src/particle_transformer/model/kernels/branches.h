@@ -56,7 +56,7 @@ bool NAME(feedforward_backward)(
     NAME(Buffer) buffer = {0};
     STORED *const normed =
         NAME(reserve)(&buffer, (size_t)(at_once * 3 + 1) * (width + hidden_width));
-    enough = enough && normed;
+    enough = sums.enough && normed;
     REAL *const weight_sum = NAME(own_sums)(&sums), *const out_weight_sum = weight_sum + size;
     REAL *const norm_sum = out_weight_sum + size, *const out_added_sum = norm_sum + 2 * width;
     REAL *const added_sum = out_added_sum + width;
@@ -154,7 +154,7 @@ bool NAME(attention_backward)(
   {
     NAME(Buffer) buffer = {0}, event_buffer = {0};
     STORED *const normed = NAME(reserve)(&buffer, (size_t)((longest + 1) * (2 * from + 7 * width)));
-    enough = enough && normed;
+    enough = sums.enough && normed;
     REAL *const weight_sum = NAME(own_sums)(&sums), *const out_weight_sum = weight_sum + size;
     REAL *const norm_sum = out_weight_sum + width * width;
     REAL *const added_sum = norm_sum + 2 * from, *const out_added_sum = added_sum + 3 * width;
@@ -250,7 +250,7 @@ bool NAME(class_attention_backward)(
   {
     NAME(Buffer) buffer = {0}, event_buffer = {0};
     STORED *const normed = NAME(reserve)(&buffer, (size_t)((longest + 1) * 4 * width));
-    enough = enough && normed;
+    enough = sums.enough && normed;
     REAL *const weight_sum = NAME(own_sums)(&sums), *const norm_sum = weight_sum + size;
     REAL *const added_sum = norm_sum + 2 * width;
 #pragma omp for schedule(static)
@@ -334,7 +334,7 @@ bool NAME(layers_backward)(const REAL *slope, const REAL *x, const STORED *weigh
   {
     NAME(Buffer) buffer = {0};
     STORED *const inputs = NAME(reserve)(&buffer, (size_t)(at_once * (features + 4 * width)));
-    enough = enough && inputs;
+    enough = sums.enough && inputs;
     REAL *const weight1_sum = NAME(own_sums)(&sums);
     REAL *const weight2_sum = weight1_sum + features * width, *const weight3_sum = weight2_sum + size;
     REAL *const added1_sum = weight3_sum + size, *const added2_sum = added1_sum + width;

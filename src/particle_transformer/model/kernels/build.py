@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-__all__ = ["KernelWarning", "compile_kernels", "load_kernels"]
+__all__ = ["KernelWarning", "compile_kernels", "load_kernels", "warn"]
 
 _FOLDER = Path(__file__).parent
 _SOURCES = (
@@ -23,7 +24,8 @@ _SOURCES = (
 )  # fmt: skip
 
 _FLAGS = (
-    "-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"
+    "-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC",
+    "-shared",
 )  # fmt: skip
 # What not every compiler knows, from best to plainest. "-fopenmp" names the OpenMP library that
 # PyTorch has loaded already, so that both share their threads.
@@ -31,6 +33,8 @@ _OPTIONAL_FLAGS = (
     ("-march=native", "-mprefer-vector-width=512", "-fopenmp"),
     ("-march=native", "-fopenmp"),
     ("-mcpu=native", "-fopenmp"),
+    ("-march=native",),
+    ("-mcpu=native",),
     (),
 )
 
@@ -41,13 +45,13 @@ class KernelWarning(UserWarning):
     """The compiled kernels cannot be used; the results are the same, training is slower."""
 
 
-def _compiler() -> str | None:
-    named = os.environ.get("CC")
-    return (
-        shutil.which(named)
-        if named
-        else next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    )
+def _compiler() -> list[str] | None:
+    """The compiler's command, with the words that ``$CC`` may have behind it."""
+    named = shlex.split(os.environ.get("CC", ""))
+    for command in [named] if named else [["cc"], ["gcc"], ["clang"]]:
+        if (found := shutil.which(command[0])) is not None:
+            return [found, *command[1:]]
+    return None
 
 
 def _processor() -> str:
@@ -60,19 +64,19 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(kinds)}))
 
 
-def _library_name(compiler: str) -> str:
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
+def _library_name(compiler: list[str]) -> str:
+    version = subprocess.run([*compiler, "--version"], capture_output=True, check=False).stdout
     key = hashlib.sha256()
     for part in (
         *((_FOLDER / name).read_bytes() for name in _SOURCES),
-        compiler.encode(), version, platform.machine().encode(), _processor().encode(),
+        repr(compiler).encode(), version, platform.machine().encode(), _processor().encode(),
         repr((_FLAGS, _OPTIONAL_FLAGS)).encode(),
     ):  # fmt: skip
         key.update(len(part).to_bytes(8, "little") + part)
     return f"kernels-{key.hexdigest()[:24]}.so"
 
 
-def compile_kernels(compiler: str, path: Path) -> None:
+def compile_kernels(compiler: list[str], path: Path) -> None:
     """Compile the kernels as the shared library `path`, which appears whole or not at all.
 
     Raises
@@ -86,7 +90,7 @@ def compile_kernels(compiler: str, path: Path) -> None:
         complaint = ""
         for optional in _OPTIONAL_FLAGS:
             command = [
-                compiler,
+                *compiler,
                 *_FLAGS,
                 *optional,
                 str(_FOLDER / _SOURCES[0]),
@@ -99,13 +103,34 @@ def compile_kernels(compiler: str, path: Path) -> None:
                 made.replace(path)
                 return
             complaint = complaint or done.stderr.strip()
-    message = f"{compiler}: {complaint or 'failed without a message'}"
+    message = f"{' '.join(compiler)}: {complaint or 'failed without a message'}"
     raise OSError(message)
 
 
 def _cache_folder() -> Path:
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "particle_transformer"
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse code that somebody else may have put there."""
+    status = path.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        message = f"{path}: others than you may write it; remove it, or set XDG_CACHE_HOME"
+        raise OSError(message)
+
+
+def _opened(compiler: list[str], path: Path) -> ctypes.CDLL:
+    """The library, made anew where it is missing or damaged."""
+    if path.exists():
+        _check_owner(path)
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            path.unlink()
+    _log.info("compiling the kernels for this processor: %s", path)
+    compile_kernels(compiler, path)
+    return ctypes.CDLL(str(path))
 
 
 @cache
@@ -118,29 +143,31 @@ def load_kernels() -> ctypes.CDLL | None:
     Warns
     -----
     KernelWarning
-        If there is no compiler, it fails, or the cache cannot be written.
+        If there is no compiler, it fails, or the cache cannot be written or is not the user's own.
     """
     compiler = _compiler()
     if compiler is None:
-        _warn(f"no C compiler ({os.environ.get('CC') or 'cc, gcc or clang'}) was found")
+        warn(
+            f"no C compiler ({os.environ.get('CC') or 'cc, gcc or clang'}) was found", _NO_COMPILER
+        )
         return None
     try:
         folder = _cache_folder()
-        path = folder / _library_name(compiler)
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            _log.info("compiling the attention kernels for this processor: %s", path)
-            compile_kernels(compiler, path)
-        return ctypes.CDLL(str(path))
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(folder)
+        return _opened(compiler, folder / _library_name(compiler))
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
-        _warn(str(error))
+        warn(str(error), _NO_COMPILER)
         return None
 
 
-def _warn(reason: str) -> None:
+_NO_COMPILER = "Install a C compiler, or name one in the environment variable CC"
+
+
+def warn(reason: str, mend: str) -> None:
+    """Say why training will be slow."""
     message = (
-        f"the attention kernels cannot be compiled: {reason}; the results are the same, but "
-        "training on this CPU is slower. Install a C compiler, or name one in the environment "
-        "variable CC"
+        f"the compiled kernels cannot be used: {reason}; the results are the same, but training on "
+        f"this CPU is slower. {mend}"
     )
-    warnings.warn(message, KernelWarning, stacklevel=2)
+    warnings.warn(message, KernelWarning, stacklevel=3)

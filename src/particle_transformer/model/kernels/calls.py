@@ -32,9 +32,9 @@ def usable(x: Tensor) -> bool:
 
 
 @cache
-def _function(name: str, dtype: torch.dtype, inputs: int, numbers: str, outputs: int) -> Any:
-    library = load_kernels()
-    assert library is not None
+def _function(
+    library: ctypes.CDLL, name: str, dtype: torch.dtype, inputs: int, numbers: str, outputs: int
+) -> Any:
     function = library[f"{name}_{_SUFFIX[dtype]}"]
     kinds: list[Any] = [_KINDS[kind] for kind in numbers]
     pointer: list[Any] = [ctypes.c_void_p]
@@ -66,7 +66,9 @@ def call_kernel(
         If there is no memory for the function's buffers.
     """
     kinds = "".join("d" if isinstance(number, float) else "q" for number in numbers)
-    function = _function(name, like.dtype, len(inputs), kinds, len(outputs))
+    library = load_kernels()
+    assert library is not None
+    function = _function(library, name, like.dtype, len(inputs), kinds, len(outputs))
     if not function(*map(_pointer, inputs), *numbers, *map(_pointer, outputs)):
         message = f"{name}: not enough memory for its buffers"
         raise MemoryError(message)
@@ -75,5 +77,7 @@ def call_kernel(
 def _pointer(tensor: Tensor | None) -> int | None:
     if tensor is None:
         return None
-    assert tensor.is_contiguous()
+    if not tensor.is_contiguous():
+        message = f"got a tensor {tuple(tensor.shape)} with strides {tensor.stride()}"
+        raise ValueError(message)
     return tensor.data_ptr()

@@ -168,6 +168,8 @@ typedef void (*Gemm)(const char *, const char *, const int64_t *, const int64_t 
                      const void *, void *, const int64_t *);
 static Gemm gemm_float32, gemm_bfloat16, gemm_float64;
 
+int kernel_threads(void) { return omp_get_max_threads(); }
+
 void use_blas(void *float32, void *bfloat16_, void *float64) {
   gemm_float32 = (Gemm)float32;
   gemm_bfloat16 = (Gemm)bfloat16_;

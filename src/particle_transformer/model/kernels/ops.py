@@ -57,6 +57,9 @@ def attend(
     Tensor
         (objects, width).
     """
+    if bias is not None and bias.dtype != query_key_value.dtype:
+        message = f"bias: got {bias.dtype}, expected {query_key_value.dtype} as the rows"
+        raise TypeError(message)
     width = query_key_value.shape[1] // 3
     attended = query_key_value.new_empty(len(query_key_value), width)
     call_kernel(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from particle_transformer.model.fused.parts import factor_dtype, real, rows_at_once
+from particle_transformer.model.fused.parts import factor_dtype, like_rows, rows_at_once
 from particle_transformer.model.kernels import call_kernel
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def fused_layers(x: Tensor, layers: Sequence[torch.nn.Linear], added: Tensor | f
     weights = [layer.weight for layer in layers]
     first, second, last = (layer.bias for layer in layers)
     result: Tensor = _Layers.apply(  # type: ignore[no-untyped-call]
-        x, *weights, first, second, last + added, factor_dtype(x)
+        x, *weights, first, second, last + added, factor_dtype(x), torch.is_grad_enabled()
     )
     return result
 
@@ -54,12 +54,13 @@ class _Layers(torch.autograd.Function):
         added2: Tensor,
         added3: Tensor,
         dtype: torch.dtype,
+        keep: bool,
     ) -> Tensor:
         x = x.contiguous()
-        added1, added2, added3 = real(x, added1, added2, added3)
+        added1, added2, added3 = like_rows(x, added1, added2, added3)
         weights = [weight.to(dtype).contiguous() for weight in (weight1, weight2, weight3)]
         rows, width = len(x), len(weight1)
-        wanted = any(ctx.needs_input_grad)
+        wanted = keep and any(ctx.needs_input_grad)
         kept = [x.new_empty(rows, width, dtype=dtype) if wanted else None for _ in range(2)]
         total = x.new_empty(rows, width)
         sizes = (rows, x.shape[1], width, rows_at_once(rows))
@@ -83,4 +84,4 @@ class _Layers(torch.autograd.Function):
             "layers_backward", [slope.contiguous(), *ctx.saved_tensors], ctx.sizes,
             [x_slope, *weight_slopes, *added_slopes], like=weights[0],
         )  # fmt: skip
-        return (x_slope, *weight_slopes, *added_slopes, None)
+        return (x_slope, *weight_slopes, *added_slopes, None, None)
