@@ -40,7 +40,13 @@ from particle_transformer.training.roles import fold_samples
 from particle_transformer.training.settings import FitSettings
 
 SEEDS = range(5)
-MODEL = {"embed_dims": 64, "linear_dims1": 64, "linear_dims2": 64, "pair_bias": True}
+MODEL = {
+    "embed_dims": 64,
+    "linear_dims1": 64,
+    "linear_dims2": 64,
+    "pair_bias": True,
+    "event_features": "concatenated",
+}
 TRAINING = {"epochs": 20, "batch_size": 256, "learning_rate": 1e-3, "patience": 6}
 FLIPS = ("flip_eta", "flip_phi")
 BASELINE = "baseline"

@@ -156,7 +156,7 @@ def compare(
         print(row, flush=True)
 
 
-def networks(width: int, *, pair_bias: bool, peers: bool) -> list[Network]:
+def networks(width: int, *, pair_bias: bool, peers: bool, encoders: bool) -> list[Network]:
     """The network of this project, and its peers."""
     found = [ours(width, pair_bias=pair_bias)]
     if peers:
@@ -164,7 +164,7 @@ def networks(width: int, *, pair_bias: bool, peers: bool) -> list[Network]:
             particle_transformer(width, pair_bias=pair_bias, trim=False),
             particle_transformer(width, pair_bias=pair_bias, trim=True),
         ]
-    if not pair_bias:
+    if encoders:
         found += [encoder(width, 5), encoder(width, 3)]
     return found
 
@@ -187,7 +187,8 @@ def width_tables(width: int, counts: torch.Tensor, batch: int, options: argparse
                 print(
                     f"\npeak, {name}: {peaks[0] / 1e9:.0f} Gflop/s in turn, {peaks[1] / 1e9:.0f} repeated"
                 )
-            compared = networks(width, pair_bias=pair_bias, peers=peers)
+            encoders = not pair_bias and precision == torch.float32  # bf16 slows them, on CPUs
+            compared = networks(width, pair_bias=pair_bias, peers=peers, encoders=encoders)
             steps = {net.name: training(net, events, precision) for net in compared}
             times = medians(steps, device, rounds)
             compare(f"Training step, {name}", times, batch, own, 3 * arithmetic, peaks)
@@ -323,9 +324,9 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, default=Path("build/benchmark"))
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--widths", type=int, nargs="+", default=[128, 64, 256])
     parser.add_argument("--batch", type=int, nargs="+", default=[1024])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="without ParT")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)  # the peers'

@@ -119,7 +119,8 @@ def ours(width: int, *, pair_bias: bool, door: str = "packed", **options: Any) -
     model = AnalysisObjectTransformer(
         FEATURES, EVENT_FEATURES, width, width, width, *HEAD, num_heads=HEADS,
         feedforward_factor=FACTOR, class_feedforward_factor=FACTOR, num_att_blocks=ATT_BLOCKS,
-        num_class_blocks=CLASS_BLOCKS, pair_bias=pair_bias, pair_dims=PAIR_DIMS, **options,
+        num_class_blocks=CLASS_BLOCKS, pair_bias=pair_bias, pair_dims=PAIR_DIMS,
+        event_features="concatenated", **options,
     )  # fmt: skip
 
     def packed(events: EventSet) -> Tensor:

@@ -284,13 +284,13 @@ def test_documented_defaults() -> None:
         "mlp_hidden_2": 32, "num_heads": 8, "feedforward_factor": 4,
         "class_feedforward_factor": None, "num_att_blocks": 3, "num_class_blocks": 3,
         "dropout": 0.0, "pair_bias": False, "pair_dims": (32, 32), "layer_scale": 0.1,
-        "event_features": "concatenated", "feedforward": "gelu", "feature_embedding": "linear",
+        "event_features": None, "feedforward": "gelu", "feature_embedding": "linear",
     }  # fmt: skip
     assert analysis.training.model_dump() == {
         "folds": 5, "epochs": 30, "batch_size": 512, "learning_rate": 1e-3, "weight_decay": 0.01,
         "warmup_epochs": 1.0, "patience": 6, "seed": 1, "negative_weights": "keep",
         "balance": "class", "gradient_clip": 1.0, "sampling": "shuffled",
-        "augmentation": (),
+        "augmentation": (), "precision": "float32",
     }  # fmt: skip
     assert analysis.evaluation.model_dump() == {
         "working_points": (0.3, 0.5, 0.7), "background_uncertainty": 0.1, "bootstrap": 200,

@@ -13,7 +13,7 @@ from particle_transformer.config import Model
 from particle_transformer.model.checks import OPTIONS
 
 PARAMETERS = inspect.signature(AnalysisObjectTransformer).parameters
-OF_THE_DATA = {"input_dim_obj", "input_dim_event", "num_outputs"}
+OF_THE_DATA = {"input_dim_obj", "input_dim_event", "num_outputs", "regression_targets"}
 
 
 def test_every_option_of_the_network_is_in_the_file_with_its_default() -> None:

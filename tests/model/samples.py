@@ -135,6 +135,7 @@ def small_model(seed: int = 0, **options: Any) -> AnalysisObjectTransformer:
     arguments: dict[str, Any] = {
         "embed_dims": 8, "linear_dims1": 12, "linear_dims2": 16, "mlp_hidden_1": 8,
         "mlp_hidden_2": 6, "num_heads": 2, "layer_scale": 1.0, "pair_bias": True,
+        "event_features": "concatenated",
     }  # fmt: skip
     model = AnalysisObjectTransformer(FEATURES, EVENT_FEATURES, **{**arguments, **options})
     with torch.no_grad():

@@ -95,7 +95,7 @@ def _with_input_gradients(
     for tensor in inputs:
         tensor.requires_grad_()
     logits = form(model, events)
-    gradients = torch.autograd.grad(logits.square().sum(), inputs)
+    gradients = torch.autograd.grad(logits.square().sum(), inputs, materialize_grads=True)
     return logits.detach(), list(gradients)
 
 

@@ -194,8 +194,9 @@ def test_attention_maps_are_what_the_blocks_multiply_the_values_with() -> None:
     # By hand, from the first attention block and the only class block.
     torch.manual_seed(0)
     model = AnalysisObjectTransformer(
-        3, 2, 8, 8, 8, num_heads=2, num_att_blocks=1, num_class_blocks=1
-    )
+        3, 2, 8, 8, 8, num_heads=2, num_att_blocks=1, num_class_blocks=1,
+        event_features="concatenated",
+    )  # fmt: skip
     objects, event = torch.randn(1, 3, 3), torch.randn(1, 2)
     maps = model.attention_maps(objects, event)
     embedding = model.embedding[0]

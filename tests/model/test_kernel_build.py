@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -31,10 +32,25 @@ def _fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     build.load_kernels.cache_clear()
 
 
+@pytest.fixture(scope="module")
+def library() -> Path:
+    """The library that the other tests use; compiling takes a quarter of a minute."""
+    loaded = build.load_kernels()
+    assert loaded is not None
+    return Path(loaded._name)
+
+
+@pytest.fixture
+def _quick_compiler(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that has the answer ready."""
+    monkeypatch.setattr(build, "compile_kernels", lambda _, path: shutil.copy(library, path))
+
+
 def _libraries(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "cache" / "particle_transformer").iterdir())
 
 
+@pytest.mark.usefixtures("_quick_compiler")
 def test_a_library_is_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert build.load_kernels() is not None
     (name,) = _libraries(tmp_path)
@@ -44,6 +60,7 @@ def test_a_library_is_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.Mon
     assert _libraries(tmp_path) == [name]
 
 
+@pytest.mark.usefixtures("_quick_compiler")
 def test_without_a_compiler_the_results_are_the_same_after_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -74,6 +91,7 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert _libraries(tmp_path) == []
 
 
+@pytest.mark.slow  # compiles
 def test_a_compiler_without_the_best_flags_still_serves(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -90,6 +108,7 @@ def test_a_cache_that_cannot_be_written_is_named(
         assert build.load_kernels() is None
 
 
+@pytest.mark.usefixtures("_quick_compiler")
 def test_a_damaged_library_is_made_anew(tmp_path: Path) -> None:
     # An interrupted copy of the cache, say. (One that was loaded before would be found in memory.)
     compiler = build._compiler()
@@ -100,6 +119,7 @@ def test_a_damaged_library_is_made_anew(tmp_path: Path) -> None:
     assert build.load_kernels() is not None
 
 
+@pytest.mark.usefixtures("_quick_compiler")
 @pytest.mark.parametrize("what", ["folder", "library"])
 def test_code_that_others_may_write_is_refused(tmp_path: Path, what: str) -> None:
     assert build.load_kernels() is not None
@@ -112,6 +132,7 @@ def test_code_that_others_may_write_is_refused(tmp_path: Path, what: str) -> Non
         assert build.load_kernels() is None
 
 
+@pytest.mark.slow  # compiles
 def test_the_compiler_may_have_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "cc -DUNUSED")
     assert build.load_kernels() is not None

@@ -147,6 +147,14 @@ def test_dropout_acts_in_training_only_and_never_on_the_logits() -> None:
     assert (noisy != 0).all()
 
 
+def test_event_features_enter_in_both_ways_unless_told_otherwise() -> None:
+    arguments = AnalysisObjectTransformer(3, 2, 8, 8, 8, num_heads=2).arguments
+    assert arguments["event_features"] == "both"
+    assert AnalysisObjectTransformer(**arguments).event_embedding is not None
+    arguments = AnalysisObjectTransformer(3, 0, 8, 8, 8, num_heads=2).arguments
+    assert arguments["event_features"] == "concatenated"
+
+
 def test_event_features_may_be_absent() -> None:
     model = AnalysisObjectTransformer(3, 0, 8, 8, 8, num_heads=2)
     assert model(torch.randn(2, 4, 3), torch.zeros(2, 0)).shape == (2, 1)

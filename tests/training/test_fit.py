@@ -177,7 +177,7 @@ def test_negative_weights_and_several_classes(
     _, result = _fit(
         (replace(events, weight=weight), three),
         tmp_path,
-        replace(SETTINGS, epochs=12, learning_rate=1e-2, sampling="stratified"),
+        replace(SETTINGS, epochs=20, learning_rate=1e-2, sampling="stratified"),
         model=model,
     )
     assert result.history[-1]["val_loss"] < result.history[0]["val_loss"]

@@ -183,7 +183,7 @@ class Analysis(Section):
                 raise problem(message, f"{key}.objects")
 
     def _check_model(self) -> None:
-        if self.model.event_features != "concatenated" and not self.event.features:
+        if self.model.event_features in ("token", "both") and not self.event.features:
             message = (
                 f"got {self.model.event_features!r}, but there are no event features; expected "
                 "'concatenated', or event.features"

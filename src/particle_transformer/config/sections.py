@@ -277,7 +277,7 @@ class Model(Section):
     pair_bias: bool = False
     pair_dims: tuple[Annotated[Whole, Field(ge=1)], ...] = (32, 32)
     layer_scale: Annotated[Real, Field(gt=0.0)] = 0.1
-    event_features: Literal["concatenated", "token", "both"] = "concatenated"
+    event_features: Literal["concatenated", "token", "both"] | None = None
     feedforward: Literal["gelu", "swiglu"] = "gelu"
     feature_embedding: Literal["linear", "periodic", "piecewise_linear"] = "linear"
 

@@ -85,7 +85,8 @@ class AnalysisObjectTransformer(nn.Module):
         Initial LayerScale of the residual branches (arXiv:2103.17239).
     event_features
         How the event features enter: ``"concatenated"`` to the class token before the head (the
-        published form), as a ``"token"`` among the objects, or ``"both"``.
+        published form), as a ``"token"`` among the objects, or ``"both"``; None for both, where
+        there are any: measured to be the best (``benchmarks/RESULTS.md``).
     feedforward
         ``"gelu"`` or ``"swiglu"`` (arXiv:2002.05202, with as many weights).
     feature_embedding
@@ -129,7 +130,7 @@ class AnalysisObjectTransformer(nn.Module):
         pair_bias: bool = False,
         pair_dims: Sequence[int] = (32, 32),
         layer_scale: float = 0.1,
-        event_features: EventFeatures = "concatenated",
+        event_features: EventFeatures | None = None,
         feedforward: FeedForwardKind = "gelu",
         feature_embedding: FeatureEmbedding = "linear",
         regression_targets: int = 0,
@@ -157,7 +158,7 @@ class AnalysisObjectTransformer(nn.Module):
             "pair_bias": pair_bias,
             "pair_dims": list(pair_dims),
             "layer_scale": layer_scale,
-            "event_features": event_features,
+            "event_features": event_features or ("both" if input_dim_event else "concatenated"),
             "feedforward": feedforward,
             "feature_embedding": feature_embedding,
             "regression_targets": regression_targets,
@@ -174,7 +175,7 @@ class AnalysisObjectTransformer(nn.Module):
         self.collection_embedding = nn.Parameter(torch.randn(len(features), embed_dims) * 0.02)
         self.event_embedding = (
             None
-            if event_features == "concatenated"
+            if self.arguments["event_features"] == "concatenated"
             else Embedding(input_dim_event, embed_dims, feature_embedding)
         )
         self.pair_bias = PairBias(num_heads, pair_dims) if pair_bias else None
@@ -197,7 +198,9 @@ class AnalysisObjectTransformer(nn.Module):
             for _ in range(num_class_blocks)
         )
         self.class_norm = nn.LayerNorm(linear_dims2)
-        width = linear_dims2 + (0 if event_features == "token" else input_dim_event)
+        width = linear_dims2 + (
+            0 if self.arguments["event_features"] == "token" else input_dim_event
+        )
         self.head = mlp_head(width, mlp_hidden_1, mlp_hidden_2, num_outputs, dropout)
         # Made last, so that a seed gives the rest of the network the weights it has without.
         self.regression_head: nn.Sequential | None = None

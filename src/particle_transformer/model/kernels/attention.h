@@ -270,8 +270,6 @@ INLINE bool NAME(attend_event_backward_of)(NAME(Buffer) *buffer, const STORED *r
   return true;
 }
 
-// The usual widths of a head are constants, of which the compiler makes use.
-
 static bool NAME(attend_event)(NAME(Buffer) *buffer, const STORED *rows, const REAL *added,
                                const STORED *bias, int64_t n, int64_t heads, int64_t dim,
                                Dropout dropout, int64_t first, STORED *attended) {

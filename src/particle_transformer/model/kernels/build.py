@@ -24,7 +24,7 @@ _SOURCES = (
 )  # fmt: skip
 
 _FLAGS = (
-    "-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC",
+    "-std=c11", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC",
     "-shared",
 )  # fmt: skip
 # What not every compiler knows, from best to plainest. "-fopenmp" names the OpenMP library that
