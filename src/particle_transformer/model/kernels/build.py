@@ -14,6 +14,10 @@ import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["KernelWarning", "compile_kernels", "load_kernels", "warn"]
 
@@ -76,35 +80,36 @@ def _library_name(compiler: list[str]) -> str:
     return f"kernels-{key.hexdigest()[:24]}.so"
 
 
+def _compile(compiler: list[str], flags: Sequence[str], source: Path, made: Path) -> str | None:
+    """What the compiler complains about; None if it made the library."""
+    command = [*compiler, *_FLAGS, *flags, str(source), "-o", str(made), "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else done.stderr.strip() or "failed without a message"
+
+
 def compile_kernels(compiler: list[str], path: Path) -> None:
     """Compile the kernels as the shared library `path`, which appears whole or not at all.
 
     Raises
     ------
     OSError
-        If the compiler fails with every set of flags (the message is what it printed), or the
-        library cannot be written.
+        If the compiler fails (the message is what it printed), or the library cannot be written.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compiling-") as folder:
-        made = Path(folder) / path.name
-        complaint = ""
-        for optional in _OPTIONAL_FLAGS:
-            command = [
-                *compiler,
-                *_FLAGS,
-                *optional,
-                str(_FOLDER / _SOURCES[0]),
-                "-o",
-                str(made),
-                "-lm",
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                made.replace(path)
-                return
-            complaint = complaint or done.stderr.strip()
-    message = f"{' '.join(compiler)}: {complaint or 'failed without a message'}"
-    raise OSError(message)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compiling-") as name:
+        folder = Path(name)
+        nothing = folder / "nothing.c"
+        nothing.write_text("int nothing(void) { return 0; }\n")
+        complaint: str | None = None
+        for flags in _OPTIONAL_FLAGS:  # tried on a file that takes no time
+            complaint = _compile(compiler, flags, nothing, folder / "nothing.so")
+            if complaint is None:
+                break
+        made = folder / path.name
+        complaint = complaint or _compile(compiler, flags, _FOLDER / _SOURCES[0], made)
+        if complaint is not None:
+            message = f"{' '.join(compiler)}: {complaint}"
+            raise OSError(message)
+        made.replace(path)
 
 
 def _cache_folder() -> Path:
