@@ -26,7 +26,7 @@ from sample import one_core, write_sample
 from particle_transformer.config import Analysis, load_analysis
 from particle_transformer.data import Store, StoreRows, prepare
 from particle_transformer.events import split_roles
-from particle_transformer.losses.functions import classification_loss
+from particle_transformer.losses.cross_entropy import CrossEntropy
 from particle_transformer.model import AnalysisObjectTransformer, fit_scaling
 from particle_transformer.training.datamodule import Batch, EventDataModule
 from particle_transformer.training.module import decay_groups
@@ -76,7 +76,7 @@ def seconds_per_step(analysis: Analysis, store: Store, batches: list[Batch]) -> 
     seconds = []
     for packed, target, weight in batches:
         started = time.perf_counter()
-        loss = classification_loss(model.forward_packed(packed), target, weight)
+        loss = CrossEntropy()(model.forward_packed(packed), target, weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -22,10 +22,11 @@ import pyarrow.parquet as pq
 import xgboost
 
 from particle_transformer.artefact.run_folder import RunFolder
-from particle_transformer.config import SIGNAL, Analysis, load_analysis
+from particle_transformer.config import Analysis, load_analysis
 from particle_transformer.data import Store
 from particle_transformer.evaluation import auc, roc_curve
 from particle_transformer.events import Events, fold_of, split_roles
+from particle_transformer.events.classes import SIGNAL
 from particle_transformer.losses.weights import training_weights
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Output that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["check_name", "replacing"]
 
 
 @contextmanager
@@ -35,3 +35,16 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OutputError(message) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_name(out: Path) -> None:
+    """Refuse an output in whose place nothing can be put.
+
+    Raises
+    ------
+    OutputError
+        If `out` is no name of its own (``.``, ``..``, ``/``).
+    """
+    if out.name in ("", ".."):
+        message = f"{out}: a folder that cannot be replaced; give --out a folder with its own name"
+        raise OutputError(message)

@@ -20,6 +20,7 @@ __all__ = [
     "MissingExtraError",
     "ModelInputError",
     "OutputError",
+    "RankError",
     "SampleError",
     "nearest",
     "require",
@@ -60,6 +61,10 @@ class OutputError(AOTError):
 
 class ClusterError(AOTError):
     """The Dask cluster cannot be reached, does not fit this installation, or has gone."""
+
+
+class RankError(AOTError):
+    """One of the processes that train together has gone."""
 
 
 class MissingExtraError(AOTError, ImportError):

@@ -25,6 +25,7 @@ def analysis(
     augmentation: Any = EVERY,
     *,
     event: list[str] | None = None,
+    spectators: list[str] | None = None,
     define: dict[str, str] | None = None,
     fields: dict[str, str] | None = None,
     aliases: dict[str, str] | None = None,
@@ -37,7 +38,7 @@ def analysis(
             "bkg": {"class": "top", "cross_section": 1, "files": {"one": "b.root"}},
         },
         "objects": {"jets": {"collection": "Jet", "features": features, "fields": fields or {}}},
-        "event": {"define": define or {}, "features": event or []},
+        "event": {"define": define or {}, "features": event or [], "spectators": spectators or []},
         "training": {"augmentation": augmentation},
     }
     return parse_analysis(data, base=Path("/base"))
@@ -97,6 +98,15 @@ def test_examples_allow_every_augmentation(name: str) -> None:
     assert parse_analysis(data, base=EXAMPLES).training.augmentation == tuple(EVERY)
 
 
+def test_invariant_spectators_are_allowed_and_without_augmentation_any() -> None:
+    allowed = ["met.pt", "abs(sum(jets.eta))", "count(jets)", "gen_mass"]
+    found = analysis(["eta"], spectators=allowed, define=MET)
+    assert found.event.spectators == tuple(allowed)
+    assert analysis(["eta"], [], spectators=["met.phi"], define=MET).event.spectators == (
+        "met.phi",
+    )
+
+
 def test_read_dumped_and_read_again(tmp_path: Path) -> None:
     first = analysis(["eta"], "flip_eta")
     assert first.training.augmentation == ("flip_eta",)
@@ -120,6 +130,18 @@ def test_read_dumped_and_read_again(tmp_path: Path) -> None:
         (["abs(vertex)"], ["flip_eta"], {"define": {"vertex": "sum(jets.dz) + 1"}},
          (r"'abs\(vertex\)', reads 'dz', whose behaviour is not known; if it has no direction give "
          r"it another name under fields or event.define, else drop flip_eta$")),
+        (["eta"], EVERY, {"spectators": ["sum(jets.pt)", "sum(jets.eta)"]},
+         (r"got flip_eta, but event.spectators.1, 'sum\(jets.eta\)', is as far as is known not even "
+         r"under eta -> -eta, and spectators are not transformed; write it with abs\(eta\), or drop "
+         r"flip_eta$")),
+        (["eta"], EVERY, {"spectators": ["delta_phi(met.phi, leading(jets.phi, 0))"], "define": MET},
+         r"got flip_phi, but event.spectators.0, .*, is as far as is known not even under phi -> -phi"),
+        (["phi"], ["flip_eta", "rotate_phi"], {"spectators": ["met.phi"], "define": MET},
+         (r"got rotate_phi, but event.spectators.0, 'met.phi', is as far as is known no invariant of "
+         r"a rotation phi -> phi \+ alpha, and spectators are not transformed; write it with "
+         r"delta_phi\(...\), or drop rotate_phi$")),
+        (["eta"], ["flip_phi"], {"spectators": ["gen_phi * 2"]},
+         r"event.spectators.0, 'gen_phi \* 2', reads 'gen_phi', whose behaviour is not known; if"),
         (["eta"], ["flip_et"], {}, r"training.augmentation.0: got 'flip_et', expected 'flip_eta', "),
         (["eta"], ["flip_eta", "flip_eta"], {}, r"augmentation: flip_eta is given twice"),
         (["eta"], 3, {}, r"training.augmentation: got 3, expected a list"),

@@ -290,7 +290,10 @@ def test_documented_defaults() -> None:
         "folds": 5, "epochs": 30, "batch_size": 512, "learning_rate": 1e-3, "weight_decay": 0.01,
         "warmup_epochs": 1.0, "patience": 6, "seed": 1, "negative_weights": "keep",
         "balance": "class", "gradient_clip": 1.0, "sampling": "shuffled",
-        "augmentation": (), "precision": "float32",
+        "augmentation": (), "precision": "float32", "ensemble": 1, "accumulate": 1, "ema": None,
+        "compile": False, "loss": {"name": "cross_entropy", "gamma": None}, "disco": None,
+        "double_disco": None, "regression": None, "condition": (),
+        "loggers": ({"name": "csv"}, {"name": "tensorboard"}), "checkpoint_minutes": 5.0,
     }  # fmt: skip
     assert analysis.evaluation.model_dump() == {
         "working_points": (0.3, 0.5, 0.7), "background_uncertainty": 0.1, "bootstrap": 200,
@@ -643,6 +646,8 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(["class", "files", "features", "select", "all", "fields", "x", "up",
                          "weights.x", "processes.bkg.files", "jets.pt", "propagate_to_met"])
+        | st.sampled_from(["loss", "name", "gamma", "loggers", "disco", "against", "regression",
+                           "condition", "parameters", "spectators", "learning_rate"])
         | st.integers() | st.none(),
         inner, max_size=3,
     ),

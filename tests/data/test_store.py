@@ -207,11 +207,11 @@ def test_incomplete_store(store):
         Store(store)
 
 
-@pytest.mark.parametrize("version", [0, 1, "absent"])
+@pytest.mark.parametrize("version", [0, 2, "absent"])
 def test_store_of_another_format(store, version):
     edit(store, format_version=version)
     found = "None" if version == "absent" else version
-    message = rf"manifest.json: store format {found}, expected 2; prepare the store anew$"
+    message = rf"manifest.json: store format {found}, expected 3; prepare the store anew$"
     with pytest.raises(InputFileError, match=message):
         Store(store)
 

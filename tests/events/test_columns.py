@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from particle_transformer.events import Events, Ragged
+from particle_transformer.events import Events, Ragged, columns
 from particle_transformer.events.packed import PackedBatch
 
 Nested = list[list[list[float]]]
@@ -84,6 +85,7 @@ def events_from(jets: Nested, muons: Nested, *, momenta: bool = False) -> Events
     return Events(
         {"jets": ragged_from(jets, 2, momenta), "muons": ragged_from(muons, 1, momenta)},
         np.stack([number, number + 0.5], axis=1).astype(np.float32),
+        (number[:, None] * 10).astype(np.float32),
         number.astype(np.float64) + 0.25,
         np.stack([number, -number], axis=1).astype(np.int64),
         (number % 3).astype(np.int16),
@@ -106,7 +108,7 @@ def as_rows(events: Events) -> list[tuple[object, ...]]:
         lists(events.objects["muons"]),
         *(
             getattr(events, name).tolist()
-            for name in ("event", "weight", "identity", "process", "era")
+            for name in ("event", "spectators", "weight", "identity", "process", "era")
         ),
         *(flags.tolist() for flags in events.regions.values()),
     ]
@@ -121,7 +123,7 @@ def test_events_take_keeps_rows_together(events, data):
     rows = as_rows(events)
     assert as_rows(taken) == [rows[i] for i in index]
     assert len(taken) == len(index)
-    for name in ("event", "weight", "identity", "process", "era"):
+    for name in ("event", "spectators", "weight", "identity", "process", "era"):
         assert getattr(taken, name).dtype == getattr(events, name).dtype
 
 
@@ -130,6 +132,24 @@ def test_events_concatenate_joins_rows(parts):
     joined = Events.concatenate(parts)
     assert as_rows(joined) == [row for part in parts for row in as_rows(part)]
     assert list(joined.objects) == ["jets", "muons"]
+
+
+@given(samples(), st.data())
+def test_events_slice_views_the_rows(events, data):
+    start = data.draw(st.integers(0, len(events)))
+    stop = data.draw(st.integers(start, len(events)))
+    part = events.slice(start, stop)
+    assert as_rows(part) == as_rows(events)[start:stop]
+    assert part.spectators.base is not None
+
+
+@given(samples(), st.integers(1, 3))
+def test_chunks_are_all_rows_in_order(events, size):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "CHUNK", size)
+        parts = list(events.chunks())
+    assert [row for part in parts for row in as_rows(part)] == as_rows(events)
+    assert all(0 < len(part) <= size for part in parts)
 
 
 def test_packed_batch_shares_memory_and_moves_every_tensor():
@@ -156,7 +176,8 @@ def test_packed_batch_has_momenta_only_where_all_collections_do():
     events = events_from([[[1.0, 2.0]]], [[[1.0]]], momenta=True)
     bare = Events(
         {**events.objects, "muons": Ragged(*_without_momenta(events.objects["muons"]))},
-        events.event, events.weight, events.identity, events.process, events.era, events.regions,
+        events.event, events.spectators, events.weight, events.identity, events.process, events.era,
+        events.regions,
     )  # fmt: skip
     assert PackedBatch.from_events(bare).momenta is None
     assert PackedBatch.from_events(bare).to("cpu").momenta is None

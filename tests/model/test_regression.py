@@ -23,7 +23,8 @@ from model.samples import (
 )
 from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.errors import ModelInputError, SampleError
-from particle_transformer.losses.functions import classification_loss, regression_loss
+from particle_transformer.losses.cross_entropy import CrossEntropy
+from particle_transformer.losses.regression import Regression
 from particle_transformer.model import Outputs, ScalingFit, fit_scaling
 from particle_transformer.training.module import decay_groups
 
@@ -145,7 +146,7 @@ def test_the_trunk_runs_once_and_nobody_pays_who_does_not_ask() -> None:
 def test_gradients_of_the_regression_reach_the_trunk_but_not_the_logits() -> None:
     model = small_model(regression_targets=1)
     outputs = _predict(model, random_events(0, [(4, 2), (2, 3)]))
-    loss = regression_loss(outputs.scaled_regression, torch.ones(2, 1), torch.ones(2))
+    loss = Regression()(outputs.scaled_regression, torch.ones(2, 1), torch.ones(2))
     torch.autograd.backward(loss)
     for name, parameter in model.named_parameters():
         if name.startswith("head."):
@@ -209,7 +210,7 @@ def test_the_units_of_the_targets_change_nothing_but_units(
         outputs = _predict(model.eval(), events)
         results.append(outputs)
         truth = model.target_scaling(torch.from_numpy(values[:3]))
-        losses.append(regression_loss(outputs.scaled_regression, truth, torch.ones(3)))
+        losses.append(Regression()(outputs.scaled_regression, truth, torch.ones(3)))
     first, second = results
     assert torch.equal(second.logits, first.logits)
     assert torch.equal(second.scaled_regression, first.scaled_regression)
@@ -241,8 +242,8 @@ def test_both_heads_learn_known_functions_of_the_event() -> None:
     for _ in range(60):
         outputs = model.predict_packed(packed)
         scaled = model.target_scaling(target[:512])
-        loss = classification_loss(outputs.logits, label[:512], weight)
-        loss = loss + regression_loss(outputs.scaled_regression, scaled, weight)
+        loss = CrossEntropy()(outputs.logits, label[:512], weight)
+        loss = loss + Regression()(outputs.scaled_regression, scaled, weight)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

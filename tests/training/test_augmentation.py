@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from particle_transformer.training.datamodule import Batch
+    from particle_transformer.training.batch import Batch
 
 JET_FEATURES = (
     "log(pt)", "eta", "phi", "-phi", "delta_phi(phi, met.phi)", "abs(eta)",
@@ -77,8 +77,8 @@ def as_events(found: dict[str, Any]) -> Events:
     number = len(met_pt)
     process = (np.arange(number) % 2).astype(np.int16)
     return Events(
-        objects, np.stack([np.log(met_pt), met_phi], 1).astype(np.float32), np.ones(number),
-        np.arange(number)[:, None], process, np.zeros_like(process), {},
+        objects, np.stack([np.log(met_pt), met_phi], 1).astype(np.float32),
+        np.empty((number, 0), dtype=np.float32), np.ones(number), np.arange(number)[:, None], process, np.zeros_like(process), {},
     )  # fmt: skip
 
 
@@ -125,6 +125,7 @@ def test_features_and_momenta_are_those_of_the_transformed_event(seed: int, chos
         drawn.eta if "flip_eta" in chosen else one,
         drawn.phi if "flip_phi" in chosen else one,
         drawn.alpha if "rotate_phi" in chosen else none,
+        drawn.uniform,
     )
     events = as_events(found)
     assert_same_events(
@@ -144,7 +145,9 @@ def test_an_event_by_hand() -> None:
     events = replace(columns, objects=objects, event=np.array([[1.0], [2.0]], dtype=np.float32))
     both = Augmentation.of(TRANSFORMATIONS, {"jets": ["log(pt)", "eta", "phi"]}, ["met.phi"])
     quarter = np.full(2, np.pi / 2)
-    after = both.apply(events, Draws(np.array([1.0, -1.0]), np.array([1.0, -1.0]), quarter))
+    after = both.apply(
+        events, Draws(np.array([1.0, -1.0]), np.array([1.0, -1.0]), quarter, np.zeros(2))
+    )
     # φ = −3 is reflected to 3, and turned by π/2 to 3 + π/2 − 2π; (3, 4) to (3, −4), to (4, 3).
     jets = after.objects["jets"]
     np.testing.assert_allclose(jets.values, [[2.0, -0.5, 3 + np.pi / 2 - 2 * np.pi]], rtol=1e-6)
@@ -161,7 +164,7 @@ def test_angles_stay_below_pi_in_float32() -> None:
         columns, objects={"jets": Ragged(phi, np.arange(2002))}, event=columns.event[:, :0]
     )
     for alpha in (0.0, np.pi, 2 * np.pi - 1e-9, 1e-9):
-        draws = Draws(np.ones(2001), np.ones(2001), np.full(2001, alpha))
+        draws = Draws(np.ones(2001), np.ones(2001), np.full(2001, alpha), np.zeros(2001))
         values = angles.apply(events, draws).objects["jets"].values
         assert values.min() >= -np.float32(np.pi)
         assert values.max() < np.float32(np.pi)
@@ -240,7 +243,7 @@ def module(number: int = 120, **options: Any) -> EventDataModule:
 
 
 def flat(batch: Batch) -> list[torch.Tensor]:
-    packed, *rest = batch
+    packed, *rest, _ = batch
     assert packed.momenta is not None
     tensors = [packed.event, *packed.objects.values(), *packed.offsets.values()]
     return [*tensors, *packed.momenta.values(), *rest]

@@ -26,7 +26,7 @@ from training.toys import toy_events, toy_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from particle_transformer.training.datamodule import Batch
+    from particle_transformer.training.batch import Batch
 
 
 def _rows(number: int, first: int = 1000) -> RowSet:
@@ -45,20 +45,18 @@ def _sample(number: int = 400, first: int = 0, stop: int | None = None) -> Sampl
     return make_sample(events, np.arange(first, stop or number), [0, 1])
 
 
+def _tensors(batch: Batch) -> list[torch.Tensor]:
+    events = batch.events
+    assert events.momenta is not None
+    return [
+        *(events.event, *events.objects.values(), *events.offsets.values()),
+        *events.momenta.values(),
+        *(batch.target, batch.weight, batch.spectators, batch.physics_weight, batch.process),
+    ]
+
+
 def _same(left: Batch, right: Batch) -> bool:
-    (first, *rest), (second, *others) = left, right
-    assert first.momenta is not None
-    assert second.momenta is not None
-    tensors = [first.event, *first.objects.values(), *first.offsets.values()]
-    against = [second.event, *second.objects.values(), *second.offsets.values()]
-    return all(
-        torch.equal(a, b)
-        for a, b in zip(
-            [*tensors, *first.momenta.values(), *rest],
-            [*against, *second.momenta.values(), *others],
-            strict=True,
-        )
-    )
+    return all(map(torch.equal, _tensors(left), _tensors(right)))
 
 
 @settings(deadline=None)
@@ -185,7 +183,7 @@ def test_a_batch_holds_the_rows_of_its_events() -> None:
     validation = make_sample(events, np.arange(40, 60), [0, 1], balance="none")
     data = EventDataModule(training, validation, batch_size=8, seed=3, momenta=True)
     batches = BatchSampler([training.rows], 8, 3)
-    for (packed, classes, weights), index in zip(data.train_dataloader(), batches, strict=True):
+    for (packed, classes, weights, *_), index in zip(data.train_dataloader(), batches, strict=True):
         assert torch.equal(classes, torch.from_numpy(target[index]))
         assert weights.dtype == torch.float32
         np.testing.assert_allclose(weights, weight[index] / abs(weight[:40]).mean(), rtol=1e-6)
@@ -209,7 +207,7 @@ def test_validation_comes_in_order_and_momenta_only_on_demand() -> None:
     data = EventDataModule(training, validation, batch_size=3, seed=3, momenta=False)
     batches = list(data.val_dataloader())
     np.testing.assert_array_equal(torch.cat([b[1] for b in batches]), target[40:])
-    assert all(packed.momenta is None for packed, _, _ in batches)
+    assert all(packed.momenta is None for packed, *_ in batches)
 
 
 def test_roles_are_checked() -> None:

@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.errors import AnalysisFileError, ModelInputError, SampleError
 from particle_transformer.events.packed import PackedBatch
-from particle_transformer.losses.functions import classification_loss
+from particle_transformer.losses.cross_entropy import CrossEntropy
+from particle_transformer.training.diagnosis import Names
 from particle_transformer.training.fit import FitResult, fit_network
 from particle_transformer.training.module import decay_groups, learning_rate_factor
 from particle_transformer.training.sample import make_sample
@@ -87,11 +88,11 @@ def test_the_model_ends_with_the_best_epoch(
     seen: list[tuple[int, int, EpochRecord | None]] = []
     model, result = _fit(
         sample, tmp_path, replace(SETTINGS, epochs=6, learning_rate=0.02),
-        progress=lambda done, total, record: seen.append((done, total, record)),
+        progress=lambda done, total, rate, record: seen.append((done, total, record)),
     )  # fmt: skip
     losses = [record["val_loss"] for record in result.history]
     assert result.best_epoch == int(np.argmin(losses))
-    loss = classification_loss(
+    loss = CrossEntropy()(
         _logits(model, events, VALIDATION),
         torch.from_numpy(target[VALIDATION]),
         torch.ones(len(VALIDATION)),
@@ -193,9 +194,19 @@ def test_a_loss_that_is_not_finite_names_epoch_and_batch(
     events, target = sample
     changed = events.take(np.arange(len(events)))
     changed.event[900] = np.nan  # validation: the fit of the scaling does not see it
-    with pytest.raises(SampleError, match=r"the val loss is nan in epoch 0, batch 0; look for"):
-        _fit((changed, target), tmp_path)
-    with pytest.raises(SampleError, match=r"the train loss is (nan|inf|-inf) in epoch 0, batch \d"):
+    changed = replace(changed, process=target.astype(np.int16))
+    names = Names(event=["log(met.pt)"], processes=["ttbar", "gluino", "none"])
+    of = ["ttbar", "gluino"][target[900]]
+    with pytest.raises(
+        SampleError,
+        match=r"the validation loss is nan in epoch 0, batch 0: event feature 'log\(met\.pt\)' is "
+        rf"nan in an event of process '{of}'",
+    ):
+        _fit((changed, target), tmp_path, names=names)
+    with pytest.raises(
+        SampleError,
+        match=r"the training loss is (nan|inf|-inf) in epoch 0, batch \d: .*lower the learning rate",
+    ):
         _fit(sample, tmp_path, replace(SETTINGS, learning_rate=1e25, gradient_clip=1e30))
 
 
@@ -224,7 +235,7 @@ def test_bad_input_is_refused_before_training(
 
 
 def test_an_interrupt_reaches_the_caller(sample: tuple[Events, np.ndarray], tmp_path: Path) -> None:
-    def interrupt(done: int, total: int, record: EpochRecord | None) -> None:
+    def interrupt(done: int, total: int, rate: float | None, record: EpochRecord | None) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -28,7 +28,7 @@ from particle_transformer.training.run import train
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("trained")
-    run = RunFolder(train(load_analysis(small_analysis(folder, epochs=6)), folder / "run"))
+    run = RunFolder(train(load_analysis(small_analysis(folder, epochs=10)), folder / "run"))
     metrics, _ = evaluate_run(run)
     return run, metrics
 
@@ -43,7 +43,7 @@ def test_run_folder_is_complete(trained: tuple[RunFolder, dict[str, Any]]) -> No
         assert card.startswith(f"# small: network of fold {fold} of 2\n")
         assert (run.logs(fold) / "metrics.csv").exists()
     members = json.loads((run.artefact / "config.json").read_text())["members"]
-    assert members == ["fold-0", "fold-1"]
+    assert members == ["fold-0/network-0", "fold-1/network-0"]
     assert json.loads((run.evaluation / "metrics.json").read_text()) == metrics
     assert {"auc", "auc_unweighted", "rejection", "significance"} <= metrics.keys()
     assert not list(run.path.parent.glob("*.partial*"))
@@ -229,20 +229,6 @@ def test_output_below_a_file_is_an_output_error(tmp_path: Path) -> None:
     file = small_analysis(tmp_path)
     with pytest.raises(OutputError, match="cannot be written"):
         train(load_analysis(file), file / "run")
-
-
-def test_a_run_finished_there_meanwhile_is_kept(tmp_path: Path) -> None:
-    file = small_analysis(tmp_path)
-
-    def progress(label: str, done: int, total: int) -> None:
-        if label.startswith("training"):
-            (tmp_path / "run").mkdir(exist_ok=True)
-            (tmp_path / "run" / "run.json").write_text("theirs")
-
-    with pytest.raises(OutputError, match=r"run: exists and is not empty; give aot train another"):
-        train(load_analysis(file), tmp_path / "run", progress=progress)
-    assert (tmp_path / "run" / "run.json").read_text() == "theirs"
-    assert not list(tmp_path.rglob("*.partial*"))
 
 
 def test_failure_removes_the_parents_it_made(tmp_path: Path) -> None:

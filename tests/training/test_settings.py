@@ -6,11 +6,14 @@ import dataclasses
 
 import pytest
 
-from particle_transformer.config.sections import Training
+from particle_transformer.config import Training
 from particle_transformer.training.settings import FitSettings
 
+MADE_OF_SEVERAL_KEYS = {"objective", "conditioning"}
+NAMES = {field.name for field in dataclasses.fields(FitSettings)} - MADE_OF_SEVERAL_KEYS
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(FitSettings)])
+
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_defaults_are_those_of_the_analysis_file(name: str) -> None:
     default = getattr(FitSettings(), name)
     if name == "augmentation":  # the library's has the behaviour of the features with it

@@ -39,6 +39,7 @@ def toy_events(number: int, seed: int = 0) -> tuple[Events, NDArray[np.int64]]:
     events = Events(
         objects,
         rng.normal(5, 2, (number, 1)).astype(np.float32),
+        np.empty((number, 0), dtype=np.float32),
         np.ones(number),
         np.arange(number, dtype=np.int64)[:, None],
         target.astype(np.int16),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "open_run"]
 
-RUN_VERSION = 1
+RUN_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class RunFolder:
     """Paths of a run directory.
 
     ``analysis.yaml`` (resolved), ``run.json`` (store, seeds, versions, history of each network),
-    ``store/`` unless the run uses another one, ``artefact/fold-F/`` (one network per fold),
-    ``artefact/config.json`` (the ensemble), ``checkpoints/``, ``logs/``, ``evaluation/``,
-    ``report/``.
+    ``store/`` unless the run uses another one, ``artefact/fold-F/network-N/`` (the networks of each
+    fold), ``artefact/config.json`` (the ensemble), ``checkpoints/`` and ``logs/`` likewise,
+    ``evaluation/``, ``report/``. ``unfinished.json`` is there until all networks are trained.
     """
 
     path: Path
@@ -39,21 +39,26 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def unfinished(self) -> Path:
+        """What marks a run that is not trained to its end."""
+        return self.path / "unfinished.json"
+
+    @property
     def artefact(self) -> Path:
         """The folder of the ensemble."""
         return self.path / "artefact"
 
-    def network(self, fold: int) -> Path:
-        """The artefact of the network that never reads `fold`."""
-        return self.artefact / f"fold-{fold}"
+    def network(self, fold: int, number: int = 0) -> Path:
+        """The artefact of one of the networks that never read `fold`."""
+        return self.artefact / _name(fold, number)
 
-    def checkpoints(self, fold: int) -> Path:
-        """Checkpoints of a fold's training; for resuming only."""
-        return self.path / "checkpoints" / f"fold-{fold}"
+    def checkpoints(self, fold: int, number: int = 0) -> Path:
+        """Checkpoints of a network's training; for resuming only."""
+        return self.path / "checkpoints" / _name(fold, number)
 
-    def logs(self, fold: int) -> Path:
-        """Logs of a fold's training."""
-        return self.path / "logs" / f"fold-{fold}"
+    def logs(self, fold: int, number: int = 0) -> Path:
+        """Logs of a network's training."""
+        return self.path / "logs" / _name(fold, number)
 
     @property
     def evaluation(self) -> Path:
@@ -76,6 +81,12 @@ class RunFolder:
         try:
             record: dict[str, Any] = json.loads(self.record.read_text())
         except FileNotFoundError:
+            if self.unfinished.exists():
+                message = (
+                    f"{self.path}: its training has not ended; go on with aot train FILE --out "
+                    f"{self.path} --resume"
+                )
+                raise InputFileError(message) from None
             message = f"{self.path}: not a run (no run.json); make one with aot train"
             raise InputFileError(message) from None
         except (OSError, ValueError) as error:
@@ -92,6 +103,10 @@ class RunFolder:
     def store(self) -> Path:
         """The prepared store the run was trained on: absolute, or ``store/`` of the run."""
         return self.path / str(self.read_record()["store"])
+
+
+def _name(fold: int, number: int) -> str:
+    return f"fold-{fold}/network-{number}"
 
 
 def open_run(path: Path) -> RunFolder:

@@ -78,13 +78,37 @@ def train(
         Path | None, typer.Option(help="A prepared store to use; else RUN/store is made.")
     ] = None,
     unblind: Unblind = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training that has not ended.")
+    ] = False,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes that train each network together, one per GPU.")
+    ] = 1,
 ) -> None:
-    """Train one network per fold."""
-    analysis = _load(file)
-    with Progress() as progress:
-        from particle_transformer.training.run import train as run
+    """Train the networks of every fold.
 
-        run(analysis, out, store=store, unblind=unblind, progress=progress)
+    Started by torchrun or srun, each of their tasks is one of the processes.
+    """
+    import sys
+
+    from particle_transformer.cli.tables import print_training
+    from particle_transformer.training.ranks import launch, started_as
+
+    analysis = _load(file)
+    ranks = started_as()
+    if devices > 1 and ranks.size == 1:
+        status = launch(["-m", "particle_transformer.cli", *sys.argv[1:]], devices)
+        if status:
+            raise typer.Exit(status)
+        return
+    from particle_transformer.training.run import train as run
+
+    if ranks.rank:
+        run(analysis, out, store=store, unblind=unblind, resume=resume)
+        return
+    with Progress() as progress:
+        run(analysis, out, store=store, unblind=unblind, resume=resume, progress=progress)
+    print_training(out)
     say(f"trained {out}")
 
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from particle_transformer.artefact.run_folder import RunFolder
 from particle_transformer.cli.progress import say
-from particle_transformer.config import DATA
+from particle_transformer.events.classes import DATA
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from particle_transformer.data import Manifest
 
-__all__ = ["print_cutflow", "print_metrics"]
+__all__ = ["print_cutflow", "print_metrics", "print_training"]
 
 
 def print_cutflow(manifest: Manifest) -> None:
@@ -55,6 +58,25 @@ def print_cutflow(manifest: Manifest) -> None:
     for process, counts in manifest.truncated.items():
         for collection, objects in counts.items():
             say(f"not shown to the network: {objects} {collection} of {process}, beyond `max`")
+
+
+def print_training(run: Path) -> None:
+    """What a network was trained on: events, and how many their signed weights are worth."""
+    networks = RunFolder(run).read_record()["networks"]
+    table = Table("process", title="Training events of a network, mean over the folds")
+    table.add_column("events", justify="right")
+    table.add_column("effective events", justify="right")
+    for process in networks[0]["training_events"]:
+        none = {"events": 0, "effective": 0}
+        found = [network["training_events"].get(process, none) for network in networks]
+        table.add_row(
+            process,
+            *(
+                f"{sum(row[key] for row in found) / len(found):.0f}"
+                for key in ("events", "effective")
+            ),
+        )
+    Console().print(table)
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

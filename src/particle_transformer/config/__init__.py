@@ -1,14 +1,14 @@
 """The analysis file: one YAML file describes an analysis, validated before any data is opened."""
 
 from particle_transformer.config.analysis import (
-    DATA,
     PREPARED_SECTIONS,
-    SIGNAL,
     Analysis,
     analysis_fingerprint,
 )
 from particle_transformer.config.corrections import Correction, CorrectionLookup
 from particle_transformer.config.load import dump_analysis, load_analysis, parse_analysis
+from particle_transformer.config.loggers import Logger
+from particle_transformer.config.objectives import DisCo, DoubleDisCo, Loss, Regression
 from particle_transformer.config.sections import (
     Collection,
     Era,
@@ -18,27 +18,30 @@ from particle_transformer.config.sections import (
     Process,
     Region,
     Source,
-    Training,
 )
 from particle_transformer.config.symmetries import FeatureSymmetries, feature_symmetries
+from particle_transformer.config.training import Training
 from particle_transformer.config.variations import Variation
 from particle_transformer.config.varied import Varied
 
 __all__ = [
-    "DATA",
     "PREPARED_SECTIONS",
-    "SIGNAL",
     "Analysis",
     "Collection",
     "Correction",
     "CorrectionLookup",
+    "DisCo",
+    "DoubleDisCo",
     "Era",
     "Evaluation",
     "EventFeatures",
     "FeatureSymmetries",
+    "Logger",
+    "Loss",
     "Model",
     "Process",
     "Region",
+    "Regression",
     "Source",
     "Training",
     "Variation",

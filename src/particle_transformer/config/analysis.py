@@ -19,24 +19,20 @@ from particle_transformer.config.sections import (
     Process,
     Region,
     Source,
-    Training,
 )
+from particle_transformer.config.training import Training
+from particle_transformer.config.training_checks import check_training
 from particle_transformer.config.types import Label, PlainName, Section, problem
 from particle_transformer.config.variations import Variation  # noqa: TC001 (pydantic needs it)
 from particle_transformer.config.varied import Varied, check_variations, varied_sides
 from particle_transformer.errors import nearest
+from particle_transformer.events.classes import DATA, SIGNAL
 from particle_transformer.expressions import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DATA", "PREPARED_SECTIONS", "SIGNAL", "Analysis", "analysis_fingerprint"]
-
-SIGNAL = "signal"
-"""The class that is searched for."""
-
-DATA = "data"
-"""The class of recorded events: no cross-section, weight 1, never trained on."""
+__all__ = ["PREPARED_SECTIONS", "Analysis", "analysis_fingerprint"]
 
 PREPARED_SECTIONS = (
     "source", "eras", "processes", "objects", "event", "weights", "regions", "variations",
@@ -129,6 +125,7 @@ class Analysis(Section):
         self._check_corrections()
         self._check_model()
         check_augmentation(self)
+        check_training(self)
         if not self.signal_regions:
             message = "no region has role: signal; expected at least one"
             raise problem(message, "regions")
@@ -278,8 +275,14 @@ def analysis_fingerprint(analysis: Analysis, *, sections: Sequence[str] = PREPAR
     -------
     str
         SHA-256, hexadecimal, of the sections as JSON. The order of names counts: it is the order
-        of processes and collections in the prepared events.
+        of processes and collections in the prepared events. Parameters of processes are left out:
+        only the training reads them.
     """
-    plain = analysis.model_dump(mode="json", by_alias=True, include=set(sections))
+    plain = analysis.model_dump(
+        mode="json",
+        by_alias=True,
+        include=set(sections),
+        exclude={"processes": {"__all__": {"parameters"}}},
+    )
     canonical = json.dumps(plain, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

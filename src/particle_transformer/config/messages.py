@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import BaseModel
 
 from particle_transformer.config.analysis import Analysis
+from particle_transformer.config.types import shown
 from particle_transformer.errors import nearest
 
 if TYPE_CHECKING:
@@ -80,22 +81,13 @@ def _message(detail: ErrorDetails, context: dict[str, Any]) -> str:
         expected = f"{noun} {sign} {context[name]:g}"
     elif kind == "literal_error":
         expected = context["expected"]
-    found = _shown(detail["input"])
+    found = shown(detail["input"])
     if expected is None:
         return f"got {found}: {detail['msg']}"
     hint = "; put it in quotes" if expected == "text" and "list" not in found else ""
     if where and where[-1] in _UNITS:
         hint = f", in {_UNITS[where[-1]]}"
     return f"got {found}, expected {expected}{hint}"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict | list | tuple):
-        return "keys with values" if isinstance(value, dict) else "a list"
-    if value is None:
-        return "nothing"
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _known_keys(where: tuple[str, ...]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from particle_transformer.config.types import (
     Branch,
@@ -19,11 +19,10 @@ from particle_transformer.config.types import (
     Real,
     Section,
     Whole,
-    one_or_many,
+    each_once,
     problem,
 )
 from particle_transformer.errors import nearest
-from particle_transformer.expressions.symmetry import Transformation  # noqa: TC001 (pydantic needs it)
 
 __all__ = [
     "Clean",
@@ -34,8 +33,8 @@ __all__ = [
     "Model",
     "Process",
     "Region",
+    "Source",
 ]
-__all__ += ["Source", "Training"]
 
 
 class Source(Section):
@@ -115,6 +114,9 @@ class Process(Section):
         Those of them that are left out.
     tree
         The tree of ROOT files where it differs from `Source.tree`.
+    parameters
+        What distinguishes a hypothesis of the signal from the others, such as a mass. Only the
+        training reads them (`Training.condition`): the prepared events do not depend on them.
     """
 
     class_name: Label = Field(alias="class")
@@ -122,6 +124,7 @@ class Process(Section):
     files: Annotated[dict[Label, FilePatterns], Field(min_length=1)]
     exclude: OtherPatterns = ()
     tree: Branch | None = None
+    parameters: dict[PlainName, Real] = Field(default_factory=dict)
 
 
 class Clean(Section):
@@ -195,12 +198,16 @@ class EventFeatures(Section):
         Names for expressions, plain or dotted (``met.pt``).
     features
         What the network sees of the event beside its objects.
+    spectators
+        What is kept of the event and never shown to the network: quantities to decorrelate from,
+        regression targets, plots. NaN in recorded data whose files lack a branch of it.
     weight
         The ready physics weight of each event; None: weights come from cross-sections.
     """
 
     define: dict[DottedName, ExpressionText] = Field(default_factory=dict)
     features: Features = ()
+    spectators: Annotated[Features, AfterValidator(each_once)] = ()
     weight: ExpressionText | None = None
 
 
@@ -220,44 +227,6 @@ class Region(Section):
     select: ExpressionText
     role: Literal["signal", "control", "validation"]
     blind: bool = False
-
-
-class Training(Section):
-    """How the networks are trained.
-
-    Attributes
-    ----------
-    learning_rate
-        The largest one of the schedule.
-    augmentation
-        Symmetries of the collider by which training events are transformed at random.
-
-    The others are those of `particle_transformer.training.settings.FitSettings` and
-    `particle_transformer.training.sample.make_sample`.
-    """
-
-    folds: Annotated[Whole, Field(ge=2)] = 5
-    epochs: Annotated[Whole, Field(ge=1)] = 30
-    batch_size: Annotated[Whole, Field(ge=1)] = 512
-    learning_rate: Annotated[Real, Field(gt=0.0)] = 1e-3
-    weight_decay: Annotated[Real, Field(ge=0.0)] = 0.01
-    warmup_epochs: Annotated[Real, Field(ge=0.0)] = 1.0
-    patience: Annotated[Whole, Field(ge=1)] = 6
-    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 1
-    negative_weights: Literal["keep", "abs", "drop"] = "keep"
-    balance: Literal["class", "process", "none"] = "class"
-    gradient_clip: Annotated[Real, Field(gt=0.0)] = 1.0
-    sampling: Literal["shuffled", "stratified"] = "shuffled"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    augmentation: Annotated[tuple[Transformation, ...], BeforeValidator(one_or_many)] = ()
-
-    @model_validator(mode="after")
-    def _each_augmentation_once(self) -> Self:
-        for name in self.augmentation:
-            if self.augmentation.count(name) > 1:
-                message = f"{name} is given twice; expected each at most once"
-                raise problem(message, "augmentation")
-        return self
 
 
 class Model(Section):

@@ -36,8 +36,10 @@ __all__ = [
     "Section",
     "Texts",
     "Whole",
+    "each_once",
     "one_or_many",
     "problem",
+    "shown",
 ]
 
 
@@ -60,6 +62,16 @@ def problem(message: str, key: str = "") -> PydanticCustomError:
         The key it concerns, relative to where the error is raised.
     """
     return PydanticCustomError("analysis", "{message}", {"message": message, "key": key})
+
+
+def shown(value: object) -> str:
+    """What an error message says was found."""
+    if isinstance(value, dict | list | tuple):
+        return "keys with values" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _number_as_text(value: object) -> object:
@@ -140,6 +152,15 @@ def _no_bool(value: object) -> object:
 def one_or_many(value: object) -> object:
     """Take one text for a list of it."""
     return [value] if isinstance(value, str) else value
+
+
+def each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a name that is given twice."""
+    for name in names:
+        if names.count(name) > 1:
+            message = f"{name} is given twice; expected each at most once"
+            raise problem(message)
+    return names
 
 
 def _resolved(pattern: str, info: ValidationInfo) -> str:

@@ -1,7 +1,6 @@
 """Input files to prepared events: readers, selections, normalisation, the store."""
 
 from particle_transformer.data.manifest import CutflowRow, InputRecord, Manifest, read_manifest
-from particle_transformer.data.partial import partial_beside
 from particle_transformer.data.prepare import check_inputs, prepare
 from particle_transformer.data.rows import StoreRows
 from particle_transformer.data.store import Store
@@ -15,7 +14,6 @@ __all__ = [
     "Store",
     "StoreRows",
     "check_inputs",
-    "partial_beside",
     "prepare",
     "read_manifest",
 ]

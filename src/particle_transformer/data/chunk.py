@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from particle_transformer.config import DATA
 from particle_transformer.data.cutflow import Cutflow
 from particle_transformer.data.event_weights import GENERATOR, EventWeights, generator_weight
 from particle_transformer.data.features import (
     MOMENTUM_FIELDS,
     Flaws,
-    event_feature,
+    event_tables,
     object_features,
 )
 from particle_transformer.data.identity import content_identity, numbered_identity
@@ -24,6 +23,7 @@ from particle_transformer.data.selection import Selection
 from particle_transformer.data.variations import Side
 from particle_transformer.errors import AnalysisFileError, InputFileError
 from particle_transformer.events import Events, Ragged
+from particle_transformer.events.classes import DATA
 from particle_transformer.expressions import parse
 from particle_transformer.expressions.nodes import Name
 
@@ -47,8 +47,8 @@ class VariedColumns:
     ----------
     objects
         Collections; without momenta where these are nominal.
-    event
-        float32 (events,) by the index of the event feature.
+    tables
+        float32 (events,) by the table of `event_tables` and the column there.
     weight
         float64 (events,), not normalised; None: the nominal weight.
     regions
@@ -56,7 +56,7 @@ class VariedColumns:
     """
 
     objects: dict[str, Ragged] = field(default_factory=dict)
-    event: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    tables: dict[str, dict[int, NDArray[np.float32]]] = field(default_factory=dict)
     weight: NDArray[np.float64] | None = None
     regions: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
@@ -131,7 +131,9 @@ class ChunkReader:
         self._sides = [] if self._is_data or file.variation else self._varied_sides()
         self._check_trigger(file.era)
         nominal = self._names.branches(self._nominal_expressions())
-        others = [] if self._is_data else self._weights.expressions
+        self._tables = event_tables(analysis, self._names, is_data=self._is_data)
+        others = self._spectator_expressions()
+        others += [] if self._is_data else self._weights.expressions
         for side, weights in self._sides:
             others += [*side.expressions, *weights.expressions]
         self._identity = self._identity_branches(analysis.source.identity)
@@ -174,6 +176,15 @@ class ChunkReader:
             expressions.extend((text, owner) for text, owner, _ in self._names.shaping(name))
         expressions.extend((text, None) for text in analysis.event.features)
         return [*expressions, *self._selection.expressions]
+
+    def _spectator_expressions(self) -> list[tuple[str, str | None]]:
+        """No part of the nominal event: its identity is the same with and without them."""
+        spectators = self._tables["spectators"]
+        return [
+            (text, None)
+            for column, text in enumerate(spectators.texts)
+            if column not in spectators.absent
+        ]
 
     def _momentum_branches(self) -> dict[str | None, tuple[str, ...]]:
         if not self._analysis.model.pair_bias:
@@ -301,10 +312,7 @@ class ChunkReader:
             objects[name], truncated[name] = object_features(
                 self._analysis, scope, name, kept, flaws
             )
-        features = range(len(self._analysis.event.features))
-        event = np.empty((len(kept), len(features)), dtype=np.float32)
-        for column in features:
-            event[:, column] = event_feature(self._analysis, scope, column, kept, flaws)
+        tables = {name: table.matrix(scope, kept, flaws) for name, table in self._tables.items()}
         if self._identity:
             identity = numbered_identity(columns, self._identity, self._file.path)
         else:
@@ -312,12 +320,12 @@ class ChunkReader:
             identity = content_identity(hashed, len(weight))
         events = Events(
             objects,
-            event,
-            weight[kept],
-            identity[kept],
-            np.full(len(kept), self._process, dtype=np.int16),
-            np.full(len(kept), self._era, dtype=np.int16),
-            {name: flags[kept] for name, flags in regions.items()},
+            **tables,
+            weight=weight[kept],
+            identity=identity[kept],
+            process=np.full(len(kept), self._process, dtype=np.int16),
+            era=np.full(len(kept), self._era, dtype=np.int16),
+            regions={name: flags[kept] for name, flags in regions.items()},
         )
         return events, flaws, truncated
 
@@ -345,10 +353,12 @@ class ChunkReader:
             if name not in side.unchanged or side.touches(texts):
                 forget(*(f"{name}: {text}" for text in (*settings.features, "momentum")))
                 changed.objects[name], _ = object_features(analysis, scope, name, kept, flaws)
-        for column, feature in enumerate(analysis.event.features):
-            if side.touches([(feature, None)]):
-                forget(f"event: {feature}")
-                changed.event[column] = event_feature(analysis, scope, column, kept, flaws)
+        for name, table in self._tables.items():
+            changed.tables[name] = {}
+            for column, text in enumerate(table.texts):
+                if side.touches([(text, None)]):
+                    forget(table.flaw(column))
+                    changed.tables[name][column] = table.column(column, scope, kept, flaws)
         forget("weight")
         weight = weights.product(scope, len(regions[next(iter(regions))]))[kept]
         flaws.add("weight", ~np.isfinite(weight))
@@ -399,9 +409,12 @@ def _differing(changed: VariedColumns, nominal: Events) -> VariedColumns:
             if not _same(ragged, nominal.objects[name])
         },
         {
-            column: values
-            for column, values in changed.event.items()
-            if not _equal(values, nominal.event[:, column])
+            name: {
+                column: values
+                for column, values in columns.items()
+                if not _equal(values, getattr(nominal, name)[:, column])
+            }
+            for name, columns in changed.tables.items()
         },
         None if weight is None or _equal(weight, nominal.weight) else weight,
         {
@@ -442,7 +455,10 @@ def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
 def _taken(changed: VariedColumns, rows: NDArray[np.int64]) -> VariedColumns:
     return VariedColumns(
         {name: ragged.take(rows) for name, ragged in changed.objects.items()},
-        {column: values[rows] for column, values in changed.event.items()},
+        {
+            name: {column: values[rows] for column, values in columns.items()}
+            for name, columns in changed.tables.items()
+        },
         None if changed.weight is None else changed.weight[rows],
         {name: flags[rows] for name, flags in changed.regions.items()},
     )

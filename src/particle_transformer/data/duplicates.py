@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from particle_transformer.config import DATA
 from particle_transformer.data.shard import flat, matrix
 from particle_transformer.errors import SampleError
+from particle_transformer.events.classes import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particle_transformer import kinematics
+from particle_transformer.errors import InputFileError
 from particle_transformer.events import Ragged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.config import Analysis
+    from particle_transformer.data.names import Names
     from particle_transformer.data.scope import Scope
 
-__all__ = ["MOMENTUM_FIELDS", "Flaws", "event_feature", "object_features"]
+__all__ = ["MOMENTUM_FIELDS", "EventTable", "Flaws", "event_tables", "object_features"]
 
 MOMENTUM_FIELDS = ("pt", "eta", "phi", "mass")
 """The fields that the pair bias computes with."""
@@ -92,14 +94,76 @@ def object_features(
     return Ragged(values, kept_offsets, momenta), counts - capped
 
 
-def event_feature(
-    analysis: Analysis, scope: Scope, column: int, kept: NDArray[np.int64], flaws: Flaws
-) -> NDArray[np.float32]:
-    """One event feature of the kept events: float32 (kept,)."""
-    feature = analysis.event.features[column]
-    values = scope.event(feature, f"event.features.{column}")[kept].astype(np.float32)
-    flaws.add(f"event: {feature}", ~np.isfinite(values))
-    return values
+@dataclass(frozen=True)
+class EventTable:
+    """A table with one number per event and column: the event features, or the spectators.
+
+    Attributes
+    ----------
+    key
+        Where its expressions stand in the analysis file.
+    label
+        What its columns are called where they are not finite.
+    texts
+        The expressions.
+    absent
+        Columns that recorded data does not have: NaN, which is no flaw there.
+    """
+
+    key: str
+    label: str
+    texts: tuple[str, ...]
+    absent: frozenset[int] = frozenset()
+
+    def flaw(self, column: int) -> str:
+        """The name under which `Flaws` knows a column."""
+        return f"{self.label}: {self.texts[column]}"
+
+    def column(
+        self, column: int, scope: Scope, kept: NDArray[np.int64], flaws: Flaws
+    ) -> NDArray[np.float32]:
+        """One column of the kept events: float32 (kept,)."""
+        if column in self.absent:
+            return np.full(len(kept), np.nan, dtype=np.float32)
+        values = scope.event(self.texts[column], f"{self.key}.{column}")[kept].astype(np.float32)
+        flaws.add(self.flaw(column), ~np.isfinite(values))
+        return values
+
+    def matrix(self, scope: Scope, kept: NDArray[np.int64], flaws: Flaws) -> NDArray[np.float32]:
+        """All columns of the kept events: float32 (kept, columns)."""
+        values = np.empty((len(kept), len(self.texts)), dtype=np.float32)
+        for column in range(len(self.texts)):
+            values[:, column] = self.column(column, scope, kept, flaws)
+        return values
+
+
+def event_tables(analysis: Analysis, names: Names, *, is_data: bool) -> dict[str, EventTable]:
+    """The tables of one file, by the name that `Events` and the shards give them.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    names
+        What names mean in the file.
+    is_data
+        Whether it holds recorded events; these have no generated quantities, so a spectator whose
+        branches are not there is NaN.
+    """
+    texts = analysis.event.spectators
+    absent = (column for column, text in enumerate(texts) if is_data and not _is_known(text, names))
+    return {
+        "event": EventTable("event.features", "event", analysis.event.features),
+        "spectators": EventTable("event.spectators", "spectator", texts, frozenset(absent)),
+    }
+
+
+def _is_known(text: str, names: Names) -> bool:
+    try:
+        names.branches([(text, None)])
+    except InputFileError:
+        return False
+    return True
 
 
 def _cartesian(

@@ -21,7 +21,7 @@ __all__ = [
     "read_manifest",
 ]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 NAME = "manifest.json"
 
 
@@ -121,6 +121,8 @@ class Manifest:
         Feature expressions by collection, in column order.
     event
         Event feature expressions, in column order.
+    spectators
+        Spectator expressions, in column order.
     variations
         Sides of variations (``JES.up``), in the order of the analysis file.
     normalisation
@@ -146,6 +148,7 @@ class Manifest:
     regions: list[str]
     objects: dict[str, list[str]]
     event: list[str]
+    spectators: list[str]
     variations: list[str]
     normalisation: dict[str, dict[str, float]]
     varied_normalisation: dict[str, dict[str, dict[str, float]]]

@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer._version import __version__
-from particle_transformer.config import DATA, analysis_fingerprint
+from particle_transformer.atomic import check_name
+from particle_transformer.config import analysis_fingerprint
 from particle_transformer.data.chunk import ChunkReader
 from particle_transformer.data.duplicates import check_duplicates
 from particle_transformer.data.files import InputFile, check_unchanged, find_files
 from particle_transformer.data.folder import StoreFolder, check_place, has_leftovers, locked
 from particle_transformer.data.manifest import FORMAT_VERSION, FailedChunk
 from particle_transformer.data.normalisation import check_stated
-from particle_transformer.data.partial import check_name
 from particle_transformer.data.scan import ScannedFile, Scanner, open_input
 from particle_transformer.data.shard import shard_bytes
 from particle_transformer.data.store import Store
 from particle_transformer.data.summary import ReadChunk, make_manifest
 from particle_transformer.data.tasks import CHUNK_ENTRIES, ChunkTask, Runner, in_order
 from particle_transformer.errors import IncompleteStoreError, InputFileError
+from particle_transformer.events.classes import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

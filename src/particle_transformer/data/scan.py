@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from particle_transformer.config import DATA
 from particle_transformer.data.chunk import ChunkReader
 from particle_transformer.data.files import check_unchanged
 from particle_transformer.data.readers import open_reader
 from particle_transformer.errors import AnalysisFileError, InputFileError
+from particle_transformer.events.classes import DATA
 
 if TYPE_CHECKING:
     from particle_transformer.config import Analysis

@@ -10,6 +10,7 @@ Columns:
 ``file``, ``entry``    dictionary<string>, int64       input file, row there
 ``region.NAME``        uint8                           whether the event is in the region
 ``event``              fixed_size_list<float32>        event features
+``spectators``         fixed_size_list<float32>        kept beside them (``event.spectators``)
 ``objects.NAME``       large_list<fixed_size_list      object features, the collection's columns
                        <float32>>                      in the manifest's order
 ``momenta.NAME``       large_list<fixed_size_list      px, py, pz, E in GeV, with pair_bias only
@@ -19,8 +20,9 @@ Columns:
 =====================  ==============================  ==========================================
 
 A row is an event that is in some region, nominally or in a variation; one with all ``region.NAME``
-0 is in variations only. ``event@VARIATION`` holds the changed features only; their columns stand in
-the chunk's record. The record is JSON under the key ``chunk`` of the schema's metadata.
+0 is in variations only. ``event`` and ``spectators`` are absent where they have no column;
+``event@VARIATION`` and ``spectators@VARIATION`` hold the changed columns only, and which these are
+stands in the chunk's record. The record is JSON under the key ``chunk`` of the schema's metadata.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from particle_transformer.events import Ragged
 
 __all__ = [
+    "TABLES",
     "ShardRecord",
     "flat",
     "map_shard",
@@ -54,6 +57,9 @@ __all__ = [
 ]
 
 METADATA_KEY = b"chunk"
+
+TABLES = ("event", "spectators")
+"""The columns of the shard that hold one table of the events each."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,9 @@ class ShardRecord:
         Σ of the generator weights of all entries of the chunk.
     truncated, non_finite
         See `Chunk`.
-    varied_event
-        Which event features ``event@VARIATION`` holds, by variation.
+    varied_columns
+        Which columns ``event@VARIATION`` and ``spectators@VARIATION`` hold, by variation and by
+        ``event`` or ``spectators``.
     """
 
     rows: int
@@ -80,7 +87,7 @@ class ShardRecord:
     generator_sum: float
     truncated: dict[str, int]
     non_finite: dict[str, int]
-    varied_event: dict[str, list[int]]
+    varied_columns: dict[str, dict[str, list[int]]]
 
     def sums(self) -> Cutflow:
         """The cutflow."""
@@ -100,8 +107,9 @@ def shard_bytes(chunk: Chunk, file: InputFile) -> bytes:
     }
     for name, flags in events.regions.items():
         columns[f"region.{name}"] = pa.array(flags.view(np.uint8))
-    if events.event.shape[1]:
-        columns["event"] = _fixed(events.event)
+    for name in TABLES:
+        if (values := getattr(events, name)).shape[1]:
+            columns[name] = _fixed(values)
     for name, ragged in events.objects.items():
         columns |= _objects(name, ragged)
     for variation, changed in chunk.varied.items():
@@ -117,7 +125,13 @@ def shard_bytes(chunk: Chunk, file: InputFile) -> bytes:
         chunk.generator_sum,
         dict(chunk.truncated),
         dict(chunk.non_finite),
-        {name: sorted(changed.event) for name, changed in chunk.varied.items() if changed.event},
+        {
+            variation: {
+                name: sorted(columns) for name, columns in changed.tables.items() if columns
+            }
+            for variation, changed in chunk.varied.items()
+            if any(changed.tables.values())
+        },
     )
     batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(
         {METADATA_KEY: json.dumps(asdict(record))}
@@ -185,9 +199,10 @@ def _varied(variation: str, changed: VariedColumns) -> dict[str, pa.Array]:
         columns[f"event_weight{suffix}"] = pa.array(changed.weight)
     for name, flags in changed.regions.items():
         columns[f"region.{name}{suffix}"] = pa.array(flags.view(np.uint8))
-    if changed.event:
-        features = [changed.event[column] for column in sorted(changed.event)]
-        columns[f"event{suffix}"] = _fixed(np.stack(features, axis=1))
+    for name in TABLES:
+        if table := changed.tables[name]:
+            values = np.stack([table[column] for column in sorted(table)], axis=1)
+            columns[f"{name}{suffix}"] = _fixed(values)
     for name, ragged in changed.objects.items():
         columns |= _objects(name, ragged, suffix)
     return columns

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from particle_transformer.data.manifest import Manifest, ShardEntry, read_manifest
-from particle_transformer.data.shard import flat, map_shard, matrix, record_of
+from particle_transformer.data.shard import TABLES, flat, map_shard, matrix, record_of
 from particle_transformer.errors import InputFileError, nearest
 from particle_transformer.events import Events, Ragged
 
@@ -204,21 +204,27 @@ class Store:
                 flat(listed.offsets),
                 momenta,
             )
-        event = np.empty((batch.num_rows, 0), dtype=np.float32)
-        if manifest.event:
-            event = matrix(batch.column("event"))
-        if variation is not None and f"event{suffix}" in columns:
-            changed = record_of(batch.schema).varied_event[variation]
-            event = event.copy()
-            event[:, changed] = matrix(batch.column(f"event{suffix}"))
+        tables = {}
+        for name in TABLES:
+            table = np.empty((batch.num_rows, 0), dtype=np.float32)
+            if name in columns:
+                table = matrix(batch.column(name))
+            if variation is not None and f"{name}{suffix}" in columns:
+                changed = record_of(batch.schema).varied_columns[variation][name]
+                table = table.copy()
+                table[:, changed] = matrix(batch.column(f"{name}{suffix}"))
+            tables[name] = table
+        process, era = manifest.processes.index(record.process), manifest.eras.index(record.era)
         events = Events(
             objects,
-            event,
-            flat(column("event_weight")),
-            matrix(batch.column("identity")),
-            np.full(batch.num_rows, manifest.processes.index(record.process), dtype=np.int16),
-            np.full(batch.num_rows, manifest.eras.index(record.era), dtype=np.int16),
-            {name: flat(column(f"region.{name}")).view(np.bool_) for name in manifest.regions},
+            **tables,
+            weight=flat(column("event_weight")),
+            identity=matrix(batch.column("identity")),
+            process=np.full(batch.num_rows, process, dtype=np.int16),
+            era=np.full(batch.num_rows, era, dtype=np.int16),
+            regions={
+                name: flat(column(f"region.{name}")).view(np.bool_) for name in manifest.regions
+            },
         )
         factors = manifest.normalisation
         if record.variation:

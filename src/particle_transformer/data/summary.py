@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particle_transformer._version import __version__
-from particle_transformer.config import DATA, dump_analysis
+from particle_transformer.config import dump_analysis
 from particle_transformer.data.cutflow import LUMI_MASK, TRIGGER, Cutflow
 from particle_transformer.data.manifest import CutflowRow, InputRecord, Manifest, ShardEntry
 from particle_transformer.data.normalisation import generated_sum, normalisation
 from particle_transformer.data.shard import shard_name
 from particle_transformer.errors import SampleError
+from particle_transformer.events.classes import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,6 +138,7 @@ def make_manifest(
         regions=list(analysis.regions),
         objects={name: list(settings.features) for name, settings in analysis.objects.items()},
         event=list(analysis.event.features),
+        spectators=list(analysis.event.spectators),
         variations=[varied.name for varied in analysis.varied],
         normalisation=factors.pop(""),
         varied_normalisation=factors,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from particle_transformer.config import DATA, SIGNAL
 from particle_transformer.errors import SampleError, nearest
+from particle_transformer.events.classes import DATA, SIGNAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

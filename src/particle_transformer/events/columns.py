@@ -84,6 +84,9 @@ class Events:
         Collections by name, in the order of the analysis file.
     event
         float32 (events, event features).
+    spectators
+        float32 (events, spectators): kept beside the features, never shown to the network; NaN
+        in recorded data for what only simulation has.
     weight
         float64 (events,): the physics weight, signed; 1 for data.
     identity
@@ -98,6 +101,7 @@ class Events:
 
     objects: Mapping[str, Ragged]
     event: NDArray[np.float32]
+    spectators: NDArray[np.float32]
     weight: NDArray[np.float64]
     identity: NDArray[np.int64]
     process: NDArray[np.int16]
@@ -148,4 +152,4 @@ class Events:
         )
 
 
-_FLAT = ("event", "weight", "identity", "process", "era")
+_FLAT = ("event", "spectators", "weight", "identity", "process", "era")

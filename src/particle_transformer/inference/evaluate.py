@@ -32,7 +32,8 @@ def evaluate_run(
 
     Writes ``evaluation/metrics.json`` (`particle_transformer.evaluation.evaluate`) and
     ``evaluation/scores.parquet``: one row per simulated event of the store, with its file, entry,
-    identity, process, fold, physics weight, logits and score.
+    identity, process, fold, physics weight, logits, score by the networks of its fold, and the
+    ensemble's score, which is null for events that some network of the ensemble was trained with.
 
     Parameters
     ----------
@@ -92,6 +93,7 @@ def _write_scores(path: Path, scored: ScoredRun) -> None:
         "weight": scored.events.weight,
         **{f"logit_{output}": column for output, column in enumerate(scored.logits.T)},
         "score": scored.test.score,
+        "score_ensemble": pa.array(scored.ensemble, from_pandas=True),  # NaN is null
     }
     with replacing(path) as partial:
         pq.write_table(pa.table(columns), partial)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from particle_transformer.artefact import load_artefact
-from particle_transformer.config import DATA, SIGNAL, load_analysis
+from particle_transformer.config import load_analysis
 from particle_transformer.data import Store
 from particle_transformer.errors import InputFileError
 from particle_transformer.evaluation import ScoredEvents
 from particle_transformer.events import fold_of, split_roles
-from particle_transformer.inference.score import score_events, signal_probability
+from particle_transformer.events.classes import DATA, SIGNAL
+from particle_transformer.inference.score import mean_logits, score_events, signal_probability
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from particle_transformer.artefact.run_folder import RunFolder
     from particle_transformer.config import Analysis
     from particle_transformer.events import Events
+    from particle_transformer.model import AnalysisObjectTransformer
 
 __all__ = ["ScoredRun", "score_run"]
 
@@ -40,7 +42,10 @@ class ScoredRun:
     index
         int64 (events,): their rows in the store.
     logits
-        float32 (events, outputs): by the network of each event's own fold.
+        float64 (events, outputs): by the networks of each event's own fold.
+    ensemble
+        float64 (events,): score by the networks of all folds; NaN for events that some of them
+        were trained with.
     test
         The same events with scores, for evaluation.
     validation
@@ -51,7 +56,8 @@ class ScoredRun:
     store: Store
     events: Events
     index: NDArray[np.int64]
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float64]
+    ensemble: NDArray[np.float64]
     test: ScoredEvents
     validation: ScoredEvents
 
@@ -81,41 +87,71 @@ def score_run(
     index = np.flatnonzero(simulated[every.process])
     events = every.take(index)
     fold = fold_of(events.identity, folds)
-    logits: NDArray[np.float32] | None = None
-    validation_rows = []
-    validation_scores = []
+    networks = _Networks(run, record)
+    used = np.logical_or.reduce([events.regions[name] for name in analysis.signal_regions])
+    unused = np.flatnonzero(~used)
     roles = [split_roles(events.identity, number, folds) for number in range(folds)]
-    total = sum(len(validation) + len(test) for _, validation, test in roles)
+    total = sum(len(validation) + len(test) + len(unused) for _, validation, test in roles)
     done = 0
 
     def report(events_done: int) -> None:
         nonlocal done
         done += events_done
         if progress is not None:
-            progress("scoring", done, total)
+            progress("scoring", done, total * networks.per_fold)
 
+    logits = np.empty((len(events), networks.outputs))
+    every_fold = []
+    validation_scores = []
     for number, (_, validation, test) in enumerate(roles):
-        model, _ = load_artefact(run.network(number))
-        scored = score_events(model, events.take(test), progress=report)
-        if logits is None:
-            logits = np.empty((len(events), scored.shape[1]), dtype=np.float32)
-        logits[test] = scored
-        validation_rows.append(validation)
+        models = networks.of_fold(number)
+        logits[test] = networks.logits(models, events.take(test), report)
         validation_scores.append(
-            signal_probability(score_events(model, events.take(validation), progress=report))
+            networks.score(networks.logits(models, events.take(validation), report))
         )
-    assert logits is not None, "there are at least two folds"
-    rows = np.concatenate(validation_rows)
-    networks = np.repeat(np.arange(folds), [len(part) for part in validation_rows])
+        every_fold.append(networks.logits(models, events.take(unused), report))
+    rows = np.concatenate([validation for _, validation, _ in roles])
+    validated = np.repeat(np.arange(folds), [len(validation) for _, validation, _ in roles])
+    ensemble = np.full(len(events), np.nan)
+    ensemble[unused] = networks.score(networks.mean(every_fold))
     return ScoredRun(
         analysis,
         store,
         events,
         index,
         logits,
-        _scored(store, events, np.arange(len(events)), signal_probability(logits), fold),
-        _scored(store, events, rows, np.concatenate(validation_scores), networks),
+        ensemble,
+        _scored(store, events, np.arange(len(events)), networks.score(logits), fold),
+        _scored(store, events, rows, np.concatenate(validation_scores), validated),
     )
+
+
+class _Networks:
+    """The networks of a run, and how their outputs are averaged."""
+
+    def __init__(self, run: RunFolder, record: dict[str, Any]) -> None:
+        self._run = run
+        self.per_fold = int(record["ensemble"])
+        model, metadata = load_artefact(run.network(0))
+        self.outputs = int(model.arguments["num_outputs"])
+        self._two_scores = bool(metadata["two_scores"])
+
+    def of_fold(self, fold: int) -> list[AnalysisObjectTransformer]:
+        return [load_artefact(self._run.network(fold, n))[0] for n in range(self.per_fold)]
+
+    def logits(
+        self,
+        models: list[AnalysisObjectTransformer],
+        events: Events,
+        report: Callable[[int], None],
+    ) -> NDArray[np.float64]:
+        return self.mean([score_events(model, events, progress=report) for model in models])
+
+    def mean(self, logits: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+        return mean_logits(logits, two_scores=self._two_scores)
+
+    def score(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        return signal_probability(logits, two_scores=self._two_scores)
 
 
 def _scored(

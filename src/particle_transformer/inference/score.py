@@ -10,14 +10,14 @@ import torch
 from particle_transformer.events.packed import PackedBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from particle_transformer.events import Events
     from particle_transformer.model import AnalysisObjectTransformer
 
-__all__ = ["score_events", "signal_probability"]
+__all__ = ["mean_logits", "score_events", "signal_probability"]
 
 BATCH_EVENTS = 4096
 
@@ -57,12 +57,46 @@ def score_events(
     return np.concatenate(logits)
 
 
-def signal_probability(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def mean_logits(
+    logits: Sequence[NDArray[np.floating]], *, two_scores: bool = False
+) -> NDArray[np.float64]:
+    """Logits of the mean of the probabilities of several networks (arXiv:1612.01474).
+
+    Parameters
+    ----------
+    logits
+        (events, outputs) of each network, at least one.
+    two_scores
+        Whether two outputs are two scores of signal, not those of two classes.
+
+    Returns
+    -------
+    float64 (events, outputs)
+        Of several classes the logarithms of the probabilities.
+    """
+    members = np.stack(logits).astype(np.float64)  # (networks, events, outputs)
+    if len(members) == 1:
+        return np.asarray(members[0])
+    if members.shape[2] == 1 or two_scores:
+        signal = np.logaddexp.reduce(-np.logaddexp(0, -members), axis=0)
+        background = np.logaddexp.reduce(-np.logaddexp(0, members), axis=0)
+        return np.asarray(signal - background)
+    members -= np.logaddexp.reduce(members, axis=2, keepdims=True)
+    return np.asarray(np.logaddexp.reduce(members, axis=0) - np.log(len(members)))
+
+
+def signal_probability(
+    logits: NDArray[np.floating], *, two_scores: bool = False
+) -> NDArray[np.float64]:
     """Probability of the class signal: float64 (events,), in double precision near 0 and 1.
 
-    One output: the sigmoid of the logit. Several: the softmax of the first class, signal.
+    One output: the sigmoid of the logit. Several: the softmax of the first class, signal. Two
+    scores: the sigmoid of the sum of their logits, as in
+    `particle_transformer.training.objective.Objective.score`.
     """
     double = logits.astype(np.float64)
+    if two_scores:
+        double = double.sum(axis=1, keepdims=True)
     if double.shape[1] == 1:
         log_probability = -np.logaddexp(0, -double[:, 0])
     else:

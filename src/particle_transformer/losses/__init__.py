@@ -1,7 +1,7 @@
-"""Weighted losses, and the weights they take.
+"""Weighted losses, penalties on dependence, and the training weights they take.
 
-`particle_transformer.losses.functions` imports torch; `particle_transformer.losses.weights` only
-numpy.
+Importing this package or `particle_transformer.losses.weights` takes numpy alone, every other
+module of it torch.
 """
 
 from particle_transformer.losses.weights import TrainingWeights, training_weights

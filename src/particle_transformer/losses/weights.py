@@ -38,6 +38,10 @@ class TrainingWeights:
         Mean |w| of the set in these units.
     events
         int64 (processes,): events of each process in the set.
+    sums
+        float64 (processes,): Σ of the training weights of each process.
+    effective_events
+        float64 (processes,): (Σw)² / Σw² of each process, with the weights that the loss sees.
     negative_weights
         What becomes of negative physics weights.
     """
@@ -45,6 +49,8 @@ class TrainingWeights:
     units: NDArray[np.float64]
     mean: float
     events: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    effective_events: NDArray[np.float64]
     negative_weights: NegativeWeights
 
     def __call__(
@@ -103,6 +109,7 @@ class TrainingWeights:
         events = np.zeros(len(process_class), dtype=np.int64)
         total = np.zeros(len(process_class))  # Σ w of each process, as the loss shall see it
         absolute = np.zeros(len(process_class))  # Σ |w|
+        squares = np.zeros(len(process_class))  # Σ w²
         broken = 0
         for physics_weight, process in pieces:
             finite = np.isfinite(physics_weight)
@@ -113,6 +120,7 @@ class TrainingWeights:
                 events[number] += len(own)
                 total[number] += own.sum()
                 absolute[number] += np.abs(own).sum()
+                squares[number] += np.square(own).sum()
         if not events.any():
             message = "no event to compute training weights of; loosen the selection"
             raise SampleError(message)
@@ -137,7 +145,9 @@ class TrainingWeights:
         if mean == 0:
             message = "the training weights are all zero; check the physics weights"
             raise SampleError(message)
-        return TrainingWeights(units, mean, events, negative_weights)
+        effective = total**2 / np.where(squares > 0, squares, 1.0)
+        sums = np.where(events > 0, total / units, 0.0) / mean
+        return TrainingWeights(units, mean, events, sums, effective, negative_weights)
 
 
 def training_weights(

@@ -65,7 +65,11 @@ def _content(run: RunFolder, metrics: dict[str, Any], scored: ScoredRun) -> Repo
         luminosity=_luminosity(manifest),
         signal_regions=analysis.signal_regions,
         cutflow=manifest.cutflow,
-        history={network["fold"]: network["history"] for network in record["networks"]},
+        history={
+            network["fold"]: network["history"]
+            for network in record["networks"]
+            if network["network"] == 0
+        },
         features=dict(zip(manifest.event, scored.events.event.T, strict=True)),
         settings={
             "object features": "; ".join(parts),
@@ -75,6 +79,7 @@ def _content(run: RunFolder, metrics: dict[str, Any], scored: ScoredRun) -> Repo
             "heads": model.num_heads,
             "pairwise bias": "yes" if model.pair_bias else "no",
             "folds": training.folds,
+            "networks per fold": training.ensemble,
             "epochs at most": training.epochs,
             "batch size": training.batch_size,
             "learning rate": training.learning_rate,

@@ -45,11 +45,14 @@ class Draws:
         What η and φ are multiplied by: 1 or −1.
     alpha
         The rotation that follows, in radians.
+    uniform
+        In [0, 1), for what is drawn besides.
     """
 
     eta: NDArray[np.float64]
     phi: NDArray[np.float64]
     alpha: NDArray[np.float64]
+    uniform: NDArray[np.float64]
 
 
 def random_draws(seed: int, epoch: int, spans: Iterable[tuple[int, int]]) -> Draws:
@@ -74,8 +77,8 @@ def random_draws(seed: int, epoch: int, spans: Iterable[tuple[int, int]]) -> Dra
     ]
     bits = np.concatenate(pieces)  # uint64 (events, 4)
     signs = np.where(bits[:, :2] >> np.uint64(63), -1.0, 1.0)  # (events, 2)
-    alpha = (bits[:, 2] >> np.uint64(11)).astype(np.float64) * (2 * np.pi / 2**53)
-    return Draws(signs[:, 0], signs[:, 1], alpha)
+    unit = (bits[:, 2:] >> np.uint64(11)).astype(np.float64) / 2**53  # (events, 2), in [0, 1)
+    return Draws(signs[:, 0], signs[:, 1], 2 * np.pi * unit[:, 0], unit[:, 1])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+import time
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 from lightning.pytorch import Callback
 
@@ -15,24 +16,36 @@ __all__ = ["EpochRecord", "History", "Progress"]
 class EpochRecord(TypedDict):
     """One epoch of a fit.
 
-    ``learning_rate`` is that of its last step.
+    ``train_loss`` and ``val_loss`` are the whole loss; further keys are its terms
+    (``train_disco``). ``val_auc`` has signed physics weights, and is None where it is undefined.
+    ``learning_rate`` is that of the epoch's last step.
     """
 
     epoch: int
     train_loss: float
     val_loss: float
+    val_auc: float | None
     learning_rate: float
 
 
 class Progress(Protocol):
     """Told about a fit after each training batch, and with a record after each epoch."""
 
-    def __call__(self, done: int, total: int, record: EpochRecord | None) -> None:
-        """Note that `done` of at most `total` batches are done."""
+    def __call__(
+        self, done: int, total: int, rate: float | None, record: EpochRecord | None
+    ) -> None:
+        """Note that `done` of at most `total` steps are done, at `rate` events per second."""
 
 
 class History(Callback):
     """Keep a record of each epoch and report the progress.
+
+    Attributes
+    ----------
+    records
+        One per epoch.
+    complete
+        Whether the fit is over, by its last epoch or by early stopping.
 
     Parameters
     ----------
@@ -42,8 +55,26 @@ class History(Callback):
 
     def __init__(self, progress: Progress | None = None) -> None:
         self.records: list[EpochRecord] = []
+        self.complete = False
         self._progress = progress
         self._learning_rate = 0.0
+        self._started = 0.0
+        self._events = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history; Lightning keeps it in checkpoints."""
+        return {"records": self.records, "complete": self.complete}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the history of a checkpoint."""
+        self.records = list(state_dict["records"])
+        self.complete = bool(state_dict["complete"])
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        del trainer, pl_module
+        self._started = time.monotonic()
+        self._events = 0
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -61,20 +92,28 @@ class History(Callback):
         batch_idx: int,
     ) -> None:
         """Report one batch."""
-        del pl_module, outputs, batch, batch_idx
-        if self._progress is not None:
-            self._progress(trainer.global_step, int(trainer.estimated_stepping_batches), None)
+        del pl_module, outputs, batch_idx
+        self._events += len(batch.events) * trainer.world_size
+        self._report(trainer, None)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record and report one epoch; its validation is over by now."""
         del pl_module
-        metrics = trainer.callback_metrics
-        record = EpochRecord(
-            epoch=trainer.current_epoch,
-            train_loss=float(metrics["train_loss"]),
-            val_loss=float(metrics["val_loss"]),
-            learning_rate=self._learning_rate,
-        )
-        self.records.append(record)
-        if self._progress is not None:
-            self._progress(trainer.global_step, int(trainer.estimated_stepping_batches), record)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        auc = metrics.pop("val_auc", None)
+        terms = {
+            name: value for name, value in metrics.items() if name.startswith(("train", "val"))
+        }
+        record = {"epoch": trainer.current_epoch, **terms, "val_auc": auc}
+        record["learning_rate"] = self._learning_rate
+        self.records.append(cast("EpochRecord", record))
+        self.complete = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        self._report(trainer, self.records[-1])
+
+    def _report(self, trainer: Trainer, record: EpochRecord | None) -> None:
+        if self._progress is None:
+            return
+        seconds = time.monotonic() - self._started
+        rate = self._events / seconds if self._events and seconds else None
+        total = int(trainer.estimated_stepping_batches)
+        self._progress(trainer.global_step, total, rate, record)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,21 +14,19 @@ from torch.utils.data import Dataset
 from particle_transformer.errors import SampleError
 from particle_transformer.events.packed import PackedBatch
 from particle_transformer.training.augmentation import Augmentation, random_draws
+from particle_transformer.training.batch import Batch
 from particle_transformer.training.sampler import BatchSampler, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from particle_transformer.events.columns import Events
+    from particle_transformer.events.conditioning import Conditioning
     from particle_transformer.training.sample import Sample
 
-__all__ = ["Batch", "BatchLoader", "EventDataModule", "EventDataset"]
-
-Batch: TypeAlias = "tuple[PackedBatch, Tensor, Tensor]"
-"""Events, target int64 (events,), training weight float32 (events,)."""
+__all__ = ["BatchLoader", "EventDataModule", "EventDataset"]
 
 _AHEAD = 131_072
 """Events that are gathered from a store at once: most of its shards are opened for any batch."""
@@ -52,29 +49,37 @@ class EventDataset(Dataset[Batch]):
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
         """The batch of the events in `rows` (int64 (selected,)) of the table, in that order."""
-        (batch,) = self.gather([rows])
+        (batch,) = self.gather([rows], lambda events: events)
         return batch
 
     def gather(
         self,
         batches: Sequence[NDArray[np.int64]],
-        transform: Callable[[Events], Events] | None = None,
+        transform: Callable[[Events], Events],
     ) -> Iterator[Batch]:
         """Several batches, whose events are read, and transformed, together."""
-        events = self.sample.source.take(np.concatenate(batches))
-        if transform is not None:
-            events = transform(events)
+        events = transform(self.sample.source.take(np.concatenate(batches)))
         target = self.sample.target[events.process]
         weight = self.sample.weights(events.weight, events.process).astype(np.float32)
+        columns = [
+            torch.from_numpy(column)
+            for column in (
+                target,
+                weight,
+                events.spectators,
+                events.weight.astype(np.float32),
+                events.process.astype(np.int64),
+            )
+        ]
         stop = 0
         for rows in batches:
             start, stop = stop, stop + len(rows)
             packed = PackedBatch.from_events(events.slice(start, stop))
-            yield (
-                packed if self.momenta else replace(packed, momenta=None),
-                torch.from_numpy(target[start:stop]),
-                torch.from_numpy(weight[start:stop]),
+            seen = packed if self.momenta else replace(packed, momenta=None)
+            target_, weight_, spectators, physics_weight, process = (
+                column[start:stop] for column in columns
             )
+            yield Batch(seen, target_, weight_, spectators, physics_weight, process)
 
 
 class BatchLoader:
@@ -90,7 +95,11 @@ class BatchLoader:
     sampler
         Says what is in it.
     augmentation
-        Transforms the events, by random numbers that depend on seed, epoch and position.
+        Transforms the events, by random numbers that depend on seed, epoch and position; not
+        without a seed.
+    conditioning
+        Appends parameters to the event features, drawn in the same way; without a seed always the
+        same ones.
     """
 
     def __init__(
@@ -98,10 +107,12 @@ class BatchLoader:
         dataset: EventDataset,
         sampler: BatchSampler,
         augmentation: Augmentation | None = None,
+        conditioning: Conditioning | None = None,
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
         self.augmentation = augmentation or Augmentation()
+        self.conditioning = conditioning
         self.batch_sampler = None  # as in a DataLoader whose sampler gives whole batches
         self._delivered = 0
         self._resume: tuple[int, int] | None = None  # epoch, batches already delivered
@@ -121,18 +132,27 @@ class BatchLoader:
         together = max(1, _AHEAD * len(self) * self.sampler.ranks // self.sampler.events)
         while group := list(islice(rows, together)):
             for batch in self.dataset.gather(group, self._transform(len(group))):
+                share = self.sampler.share(self._delivered)
                 self._delivered += 1
-                yield batch
+                yield batch._replace(share=share)
 
-    def _transform(self, batches: int) -> Callable[[Events], Events] | None:
+    def _transform(self, batches: int) -> Callable[[Events], Events]:
         """What happens to the events of the next batches."""
-        augmentation, sampler = self.augmentation, self.sampler
-        if not augmentation.transformations or sampler.seed is None:
-            return None
-        first = self._delivered
-        spans = [sampler.span(batch) for batch in range(first, first + batches)]
-        draws = random_draws(sampler.seed, sampler.epoch, spans)
-        return partial(augmentation.apply, draws=draws)
+        sampler, first = self.sampler, self._delivered
+        draws = None
+        if sampler.seed is not None and (self.augmentation.transformations or self.conditioning):
+            spans = [sampler.span(batch) for batch in range(first, first + batches)]
+            draws = random_draws(sampler.seed, sampler.epoch, spans)
+
+        def transform(events: Events) -> Events:
+            if draws is not None and self.augmentation.transformations:
+                events = self.augmentation.apply(events, draws)
+            if self.conditioning is not None:
+                fixed = self.conditioning.fixed_draws(events.identity)
+                events = self.conditioning.apply(events, fixed if draws is None else draws.uniform)
+            return events
+
+        return transform
 
     def state_dict(self) -> dict[str, Any]:
         """Where the epoch stands, and of which batches; the same for every rank."""
@@ -177,16 +197,20 @@ class EventDataModule(LightningDataModule):
     training, validation
         The events.
     batch_size
-        Largest number of events in a batch, of all ranks together.
+        Largest number of events in a step, of all ranks together.
     seed
         Of the order of the training events.
     momenta
         Whether batches carry the objects' momenta.
+    parts
+        Batches per step, whose gradients are accumulated.
     sampling
         ``"shuffled"``: one shuffle of all training events; ``"stratified"``: one of each class,
         and every batch has the classes in the same proportion.
     augmentation
         Transforms the training events; the validation events stay as they are.
+    conditioning
+        Appends parameters to the event features.
 
     Raises
     ------
@@ -204,6 +228,8 @@ class EventDataModule(LightningDataModule):
         momenta: bool,
         sampling: Sampling = "shuffled",
         augmentation: Augmentation | None = None,
+        conditioning: Conditioning | None = None,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         if training.source is validation.source and (
@@ -218,6 +244,8 @@ class EventDataModule(LightningDataModule):
         self.momenta = momenta
         self.sampling = sampling
         self.augmentation = augmentation
+        self.conditioning = conditioning
+        self.parts = parts
         self._train_loader: BatchLoader | None = None
         self._resume: dict[str, Any] = {}
 
@@ -233,8 +261,10 @@ class EventDataModule(LightningDataModule):
         """Batches in an order that depends on (seed, epoch)."""
         training = self.training
         strata = [training.rows] if self.sampling == "shuffled" else training.strata()
-        sampler = BatchSampler(strata, self.batch_size, self.seed, **self._rank())
-        self._train_loader = BatchLoader(self._dataset(training), sampler, self.augmentation)
+        sampler = BatchSampler(strata, self.batch_size, self.seed, parts=self.parts, **self._rank())
+        self._train_loader = BatchLoader(
+            self._dataset(training), sampler, self.augmentation, self.conditioning
+        )
         # Lightning restores loaders too late for those that an optimizer's schedule has asked
         # for, but a datamodule always in time.
         if self._resume:
@@ -246,7 +276,7 @@ class EventDataModule(LightningDataModule):
         """Batches in the order of the events; without gradients they may be larger."""
         rows = [self.validation.rows]
         sampler = BatchSampler(rows, 4 * self.batch_size, None, **self._rank())
-        return BatchLoader(self._dataset(self.validation), sampler)
+        return BatchLoader(self._dataset(self.validation), sampler, conditioning=self.conditioning)
 
     def _dataset(self, sample: Sample) -> EventDataset:
         return EventDataset(sample, momenta=self.momenta)

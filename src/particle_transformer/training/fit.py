@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 
+from particle_transformer.atomic import replacing
 from particle_transformer.errors import SampleError
 from particle_transformer.model import ScalingFit
 from particle_transformer.training.callbacks import EpochRecord, History, Progress
+from particle_transformer.training.checkpoints import (
+    AtomicCheckpointIO,
+    LastCheckpoint,
+    load_checkpoint,
+)
 from particle_transformer.training.datamodule import EventDataModule
 from particle_transformer.training.heap import HeapTrimmer
+from particle_transformer.training.learning_rate import find_learning_rate
+from particle_transformer.training.loggers import make_loggers
 from particle_transformer.training.module import EventClassifier
+from particle_transformer.training.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lightning.pytorch import Callback
+
     from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.training.diagnosis import Names
     from particle_transformer.training.sample import Sample
     from particle_transformer.training.settings import FitSettings
 
 __all__ = ["FitResult", "fit_network"]
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+_RATE = "learning_rate.json"
 
 
 @dataclass(frozen=True)
@@ -42,13 +57,15 @@ class FitResult:
         One record per epoch.
     best_epoch
         The epoch of the lowest validation loss, whose weights the network has.
+    learning_rate
+        The highest one of the schedule.
     checkpoint
-        Lightning's checkpoint of that epoch, for resuming; it needs pickle and is never
-        deployed.
+        Lightning's checkpoint of the best epoch.
     """
 
     history: list[EpochRecord]
     best_epoch: int
+    learning_rate: float
     checkpoint: Path
 
 
@@ -60,15 +77,21 @@ def fit_network(
     *,
     checkpoint_dir: Path,
     log_dir: Path,
+    resume: bool = False,
+    names: Names | None = None,
+    loggers: Sequence[Mapping[str, Any]] = ({"name": "csv"},),
+    callbacks: Sequence[Callback] = (),
     progress: Progress | None = None,
     threads: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> FitResult:
     """Fit the scaling and the weights of `model`.
 
     The scaling is fitted on the training events; early stopping and the choice of the epoch use
     the validation events; nothing else is read. Afterwards the model is in evaluation mode, on
     the CPU, with the weights of the epoch of lowest validation loss (the earliest, if several
-    are equal). On a CPU the same seed, events and number of threads give the same network.
+    are equal). On a CPU the same seed, events and number of threads give the same network, also
+    if the fit was killed, at any moment, and resumed.
 
     Parameters
     ----------
@@ -79,22 +102,36 @@ def fit_network(
     settings
         Hyperparameters.
     checkpoint_dir
-        Gets ``best.ckpt``.
+        Gets ``best.ckpt`` and ``last.ckpt``.
     log_dir
-        Gets ``metrics.csv``.
+        Gets what loggers write, by default ``metrics.csv``.
+    resume
+        Go on where ``last.ckpt`` was written; begin if there is none.
+    names
+        What features and processes are called in messages.
+    loggers
+        Lightning's loggers: ``name`` and options of each.
+    callbacks
+        More of Lightning's callbacks.
     progress
         Told about each batch and each epoch.
     threads
         CPU threads of torch; None leaves their number alone.
+    ranks
+        This process among those that train the network together.
 
     Raises
     ------
     SampleError
         If training and validation have an event in common, a target is out of range, a feature is
-        not finite, the augmentation is one of other features, or a loss becomes NaN or
-        infinite.
+        not finite, the augmentation is one of other features, a loss becomes NaN or infinite, or
+        a checkpoint to resume from is that of another fit.
     ModelInputError
         If the events have other collections or widths than the model.
+    InputFileError
+        If a checkpoint is damaged, or holds more than tensors and plain values.
+    OutputError
+        If a checkpoint cannot be written; the last one is left as it was.
     """
     data = EventDataModule(
         training,
@@ -104,60 +141,154 @@ def fit_network(
         momenta=model.spec.momenta,
         sampling=settings.sampling,
         augmentation=settings.augmentation,
+        conditioning=settings.conditioning,
+        parts=settings.accumulate,
     )
     for sample in (training, validation):
-        _check_targets(model, sample)
-    scaling = ScalingFit(model)
-    for events in training.chunks():
-        settings.augmentation.check(events)
-        scaling.add({name: ragged.values for name, ragged in events.objects.items()}, events.event)
-    scaling.finish()
+        _check_targets(model, sample, settings)
+    _fit_scaling(model, training, settings)
+    best, last = checkpoint_dir / BEST, checkpoint_dir / LAST
+    fit_of = _description(model, settings)
+    found = load_checkpoint(last) if resume and last.exists() else None
+    if found is not None:
+        _check_same_fit(found, fit_of, last)
     history = History(progress)
-    best = ModelCheckpoint(
-        checkpoint_dir,
-        filename="best",
-        monitor="val_loss",
-        save_top_k=1,
-        enable_version_counter=False,
-    )
+    if found is not None:
+        history.load_state_dict(found["callbacks"][history.state_key])
     with _quiet_lightning(), _seeded(settings.seed), _threads(threads):
-        trainer = Trainer(
-            accelerator="auto",
-            devices=1,
-            use_distributed_sampler=False,
-            max_epochs=settings.epochs,
-            gradient_clip_val=settings.gradient_clip,
-            logger=CSVLogger(log_dir, name="", version=""),
-            log_every_n_steps=1,
-            callbacks=[
-                EarlyStopping("val_loss", patience=settings.patience),
-                best,
-                history,
-                HeapTrimmer(),
-            ],
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        try:
-            trainer.fit(EventClassifier(model, settings), datamodule=data)
-        except SystemExit as error:
-            # Lightning turns Ctrl-C into an exit; give the caller the interrupt itself.
-            if trainer.interrupted:
-                raise KeyboardInterrupt from error
-            raise
-    checkpoint = checkpoint_dir / "best.ckpt"
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        settings = _with_learning_rate(model, data, settings, checkpoint_dir / _RATE, resume, ranks)
+        if not history.complete:
+            trainer = Trainer(
+                **_devices(ranks),
+                plugins=[AtomicCheckpointIO(), *_environment(ranks)],
+                use_distributed_sampler=False,
+                max_epochs=settings.epochs,
+                gradient_clip_val=settings.gradient_clip,
+                accumulate_grad_batches=settings.accumulate,
+                logger=make_loggers(loggers, log_dir),
+                log_every_n_steps=1,
+                callbacks=[
+                    *([] if settings.ema is None else [EMAWeightAveraging(decay=settings.ema)]),
+                    EarlyStopping("val_loss", patience=settings.patience),
+                    history,
+                    HeapTrimmer(),
+                    *callbacks,
+                    ModelCheckpoint(
+                        checkpoint_dir,
+                        filename=best.stem,
+                        monitor="val_loss",
+                        save_top_k=1,
+                        enable_version_counter=False,
+                    ),
+                    LastCheckpoint(last, settings.checkpoint_minutes, fit_of),
+                ],
+                num_sanity_val_steps=0,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            _run(
+                trainer,
+                EventClassifier(model, settings, names),
+                data,
+                None if found is None else last,
+            )
+    state = load_checkpoint(best)
     model.cpu().load_state_dict(
         {name.removeprefix("model."): value for name, value in state["state_dict"].items()}
     )
     model.eval()
-    return FitResult(history.records, int(state["epoch"]), checkpoint)
+    assert settings.learning_rate != "auto", "it has been found"
+    return FitResult(history.records, int(state["epoch"]), settings.learning_rate, best)
 
 
-def _check_targets(model: AnalysisObjectTransformer, sample: Sample) -> None:
+def _run(
+    trainer: Trainer, module: EventClassifier, data: EventDataModule, last: Path | None
+) -> None:
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=last)
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into an exit; give the caller the interrupt itself.
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _devices(ranks: Ranks) -> dict[str, Any]:
+    if ranks.environment is None:
+        return {"accelerator": "auto", "devices": 1}
+    return {
+        "accelerator": "auto",
+        "devices": ranks.size // ranks.nodes,
+        "num_nodes": ranks.nodes,
+        "strategy": "ddp",
+    }
+
+
+def _environment(ranks: Ranks) -> list[Any]:
+    return [] if ranks.environment is None else [ranks.environment]
+
+
+def _fit_scaling(model: AnalysisObjectTransformer, training: Sample, settings: FitSettings) -> None:
+    regression = settings.objective.regression
+    scaling = ScalingFit(model)
+    for events in training.chunks():
+        settings.augmentation.check(events)
+        targets = None
+        if regression is not None:
+            targets = events.spectators[:, list(regression.spectators)]
+        seen = events
+        if (conditioning := settings.conditioning) is not None:
+            seen = conditioning.apply(events, conditioning.fixed_draws(events.identity))
+        objects = {name: ragged.values for name, ragged in seen.objects.items()}
+        scaling.add(objects, seen.event, targets)
+    scaling.finish()
+
+
+def _with_learning_rate(
+    model: AnalysisObjectTransformer,
+    data: EventDataModule,
+    settings: FitSettings,
+    file: Path,
+    resume: bool,
+    ranks: Ranks,
+) -> FitSettings:
+    """The settings with a learning rate that is a number."""
+    if settings.learning_rate != "auto":
+        return settings
+    if resume and file.exists():
+        return replace(settings, learning_rate=float(json.loads(file.read_text())))
+    trainer = {**_devices(ranks), "plugins": _environment(ranks)}
+    rate = find_learning_rate(model, data, settings, **trainer)
+    if ranks.rank == 0:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as partial:
+            partial.write_text(json.dumps(rate))
+    return replace(settings, learning_rate=rate)
+
+
+def _description(model: AnalysisObjectTransformer, settings: FitSettings) -> dict[str, str]:
+    """What must be the same for a fit to be taken up again, as texts."""
+    plain = {name: repr(value) for name, value in vars(settings).items()}
+    plain["augmentation"] = repr(settings.augmentation.transformations)
+    plain.pop("checkpoint_minutes")
+    return {**{f"model.{key}": repr(value) for key, value in model.arguments.items()}, **plain}
+
+
+def _check_same_fit(found: dict[str, Any], fit_of: dict[str, str], last: Path) -> None:
+    before = found.get("fit", {})
+    for key in sorted(before.keys() | fit_of.keys()):
+        then, now = before.get(key, "nothing"), fit_of.get(key, "nothing")
+        if then != now:
+            message = (
+                f"{last}: {key} was {then} there, is {now} here; resume with the same settings, "
+                "or begin anew in another folder"
+            )
+            raise SampleError(message)
+
+
+def _check_targets(model: AnalysisObjectTransformer, sample: Sample, settings: FitSettings) -> None:
     outputs = int(model.arguments["num_outputs"])
-    classes = max(2, outputs)
+    classes = 2 if settings.objective.two_scores else max(2, outputs)
     wrong = np.setdiff1d(sample.target[sample.weights.events > 0], np.arange(classes))
     if wrong.size:
         message = (

@@ -5,20 +5,27 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import nn
 
 from particle_transformer.errors import SampleError
-from particle_transformer.losses.functions import classification_loss
+from particle_transformer.evaluation import auc
+from particle_transformer.training.diagnosis import Names, cause
+from particle_transformer.training.means import EpochMeans
+from particle_transformer.training.ranks import gather_objects
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from particle_transformer.events.packed import PackedBatch
     from particle_transformer.model import AnalysisObjectTransformer
-    from particle_transformer.training.datamodule import Batch
+    from particle_transformer.training.batch import Batch
     from particle_transformer.training.settings import FitSettings
 
 __all__ = ["EventClassifier", "decay_groups", "learning_rate_factor"]
@@ -53,50 +60,96 @@ def learning_rate_factor(step: int, warmup_steps: int, total_steps: int) -> floa
 
 
 class EventClassifier(LightningModule):
-    """Train an AnalysisObjectTransformer with a weighted cross-entropy.
+    """Train an AnalysisObjectTransformer with weighted events.
 
-    Batches are ``(PackedBatch, target int64 (events,), weight float32 (events,))``. Logs
-    ``train_loss`` and ``val_loss`` per epoch, each Σ w ℓ / N over all events of the epoch.
+    Batches are `Batch`. Logs per epoch ``train_loss`` and ``val_loss``, each Σ w ℓ / N over all
+    events of the epoch and all ranks, their terms where there are several, and ``val_auc``, with
+    signed physics weights.
+
+    What is random in a step (dropout) depends on the seed, the epoch, the batch and the rank, and
+    on nothing before it.
 
     Parameters
     ----------
     model
         The network.
     settings
-        Learning rate, weight decay, warm-up.
+        What is minimised, and how.
+    names
+        What features and processes are called in messages.
 
     Raises
     ------
     SampleError
-        In training or validation, if a batch's loss is NaN or infinite.
+        In training or validation, if a batch's loss is NaN or infinite; the message says what of
+        the batch or the network caused it.
     """
 
-    def __init__(self, model: AnalysisObjectTransformer, settings: FitSettings) -> None:
+    def __init__(
+        self,
+        model: AnalysisObjectTransformer,
+        settings: FitSettings,
+        names: Names | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.settings = settings
+        self.names = names or Names()
+        self._means = {"train": EpochMeans(), "val": EpochMeans()}
+        self._scored: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]] = []
+        self._network: Callable[[PackedBatch], Any] = (
+            model.predict_packed if settings.objective.regression else model.forward_packed
+        )
+        if settings.compile:
+            self._network = torch.compile(self._network, dynamic=True)
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs) of a packed batch."""
         return self.model.forward_packed(batch)
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed what is random in the step."""
+        del batch
+        key = [self.settings.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one training batch."""
-        return self._loss(batch, batch_index, "train")
+        loss, _ = self._loss(batch, batch_index, "train")
+        return loss
 
-    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Loss of one validation batch."""
-        return self._loss(batch, batch_index, "val")
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Loss and scores of one validation batch."""
+        _, logits = self._loss(batch, batch_index, "val")
+        objective = self.settings.objective
+        is_signal = objective.is_signal(batch.target, logits.shape[1])
+        columns = objective.score(logits.double()), batch.physics_weight.double(), is_signal
+        self._scored.append(tuple(column.cpu().numpy() for column in columns))  # type: ignore[arg-type]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means of the epoch, and the AUC."""
+        for stage, means in self._means.items():
+            terms = means.finish(self._sum_over_ranks)
+            for name, mean in terms.items():
+                self.log(f"{stage}_{name}", mean)
+        scored = [part for rank in gather_objects(self._scored) for part in rank]
+        self._scored = []
+        figure = auc(*(np.concatenate(column) for column in zip(*scored, strict=True)))
+        if figure.value is not None:
+            self.log("val_auc", figure.value)
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, with a warm-up and cosine schedule over all steps of the fit."""
+        rate = self.settings.learning_rate
+        assert rate != "auto", "it is found before"
         decayed, free = decay_groups(self.model)
         optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": self.settings.weight_decay},
                 {"params": free, "weight_decay": 0.0},
             ],
-            lr=self.settings.learning_rate,
+            lr=rate,
             fused=self.device.type in ("cpu", "cuda"),
         )
         total = int(self.trainer.estimated_stepping_batches)
@@ -109,21 +162,38 @@ class EventClassifier(LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def _loss(self, batch: Batch, batch_index: int, stage: str) -> Tensor:
-        packed, target, weight = batch
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the means of the epoch so far."""
+        checkpoint["epoch_means"] = self._means["train"].state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the means of the epoch so far."""
+        self._means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
+
+    def _sum_over_ranks(self, value: Tensor) -> Tensor:
+        total: Tensor = self.trainer.strategy.reduce(value, reduce_op="sum")
+        return total
+
+    def _loss(self, batch: Batch, batch_index: int, stage: str) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, scalar, and its logits (events, num_outputs)."""
+        objective = self.settings.objective
         half = self.settings.precision == "bfloat16"
         # Here and not in the Trainer: Lightning's mixed precision refuses fused optimisers.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            logits = self.model.forward_packed(packed)
-        loss = classification_loss(logits.float() if half else logits, target, weight)
+            outputs = self._network(batch.events)
+        logits, regressed = outputs, None
+        if objective.regression is not None:
+            logits, regressed = outputs.logits, outputs.scaled_regression
+        logits = logits.float() if half else logits
+        terms = objective.terms(logits, regressed, batch, self.model.target_scaling)
+        loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
+            which = {"train": "training", "val": "validation"}[stage]
             message = (
-                f"the {stage} loss is {loss.item()} in epoch {self.current_epoch}, batch "
-                f"{batch_index}; look for extreme feature values or lower the learning rate"
+                f"the {which} loss is {loss.item()} in epoch {self.current_epoch}, batch "
+                f"{batch_index}: {cause(self.model, batch, self.names)}"
             )
             raise SampleError(message)
-        options: dict[str, Any] = {
-            "on_step": False, "on_epoch": True, "batch_size": len(packed), "sync_dist": True
-        }  # fmt: skip
-        self.log(f"{stage}_loss", loss, **options)
-        return loss
+        logged = {"loss": loss, **(terms if len(terms) > 1 else {})}
+        self._means[stage].add(logged, len(batch.events) / batch.share)
+        return loss, logits.detach()

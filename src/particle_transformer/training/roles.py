@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from particle_transformer.config import DATA
 from particle_transformer.errors import SampleError
 from particle_transformer.events import RowSetBuilder, split_roles
+from particle_transformer.events.classes import DATA
 from particle_transformer.training.sample import Sample, make_sample
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.config import Analysis
-    from particle_transformer.events import EventSource
+    from particle_transformer.events import Events, EventSource
 
-__all__ = ["fold_samples"]
+__all__ = ["check_folds", "fold_samples"]
 
 
 def _target_names(analysis: Analysis) -> tuple[str, ...]:
@@ -32,6 +32,50 @@ def _targets(analysis: Analysis) -> NDArray[np.int64]:
     """Training target of each process; -1 for data."""
     targets = {name: target for target, name in enumerate(_target_names(analysis))}
     return np.array([targets.get(analysis.class_of(name), -1) for name in analysis.processes])
+
+
+def check_folds(analysis: Analysis, source: EventSource, classes: Sequence[str]) -> None:
+    """Check that every network has events of every class to train, to validate and to test with.
+
+    Parameters
+    ----------
+    analysis, source, classes
+        As in `fold_samples`; the events are read once.
+
+    Raises
+    ------
+    SampleError
+        If one has not; the first such fold is named.
+    """
+    folds = analysis.training.folds
+    target, names = _targets(analysis), _target_names(analysis)
+    count = np.zeros((folds, len(_ROLES), len(names)), dtype=np.int64)
+    for chunk in source.chunks():
+        chosen = _chosen(analysis, chunk, classes)
+        for fold in range(folds):
+            split = split_roles(chunk.identity[chosen], fold, folds)
+            for number, index in enumerate(split):
+                of_class = target[chunk.process[chosen[index]]]
+                count[fold, number] += np.bincount(of_class, minlength=len(names))
+    for fold in range(folds):
+        for role, found in zip(_ROLES, count[fold], strict=True):
+            missing = [name for name, events in zip(names, found, strict=True) if not events]
+            if missing:
+                message = (
+                    f"fold {fold}: no {role} event of class {', '.join(missing)} among "
+                    f"{count[fold].sum()} events; use fewer folds or more events"
+                )
+                raise SampleError(message)
+
+
+_ROLES = ("training", "validation", "test")
+
+
+def _chosen(analysis: Analysis, events: Events, classes: Sequence[str]) -> NDArray[np.int64]:
+    """Which of some events are of classes that are trained on, in regions of role signal."""
+    data = np.array([name == DATA for name in classes])
+    passing = [events.regions[name] for name in analysis.signal_regions]
+    return np.flatnonzero(np.logical_or.reduce(passing) & ~data[events.process])
 
 
 def fold_samples(
@@ -60,44 +104,30 @@ def fold_samples(
     Raises
     ------
     SampleError
-        If a class has no event in one of the three roles, or the weights cannot be normalised.
+        If a role has no event, or the weights cannot be normalised.
     """
     settings = analysis.training
-    data = np.array([name == DATA for name in classes])
-    target = _targets(analysis)
-    names = _target_names(analysis)
-    roles = ("training", "validation", "test")
-    builders = [RowSetBuilder(len(source)) for _ in roles]
-    count = np.zeros((len(roles), len(names)), dtype=np.int64)
+    builders = [RowSetBuilder(len(source)) for _ in _ROLES]
     for chunk in source.chunks():
-        passing = [chunk.regions[name] for name in analysis.signal_regions]
-        chosen = np.flatnonzero(np.logical_or.reduce(passing) & ~data[chunk.process])
+        chosen = _chosen(analysis, chunk, classes)
         split = split_roles(chunk.identity[chosen], fold, settings.folds)
-        for number, (index, builder) in enumerate(zip(split, builders, strict=True)):
+        for index, builder in zip(split, builders, strict=True):
             flags = np.zeros(len(chunk), dtype=np.bool_)
             flags[chosen[index]] = True
             builder.extend(flags)
-            count[number] += np.bincount(target[chunk.process[flags]], minlength=len(names))
-    for role, found in zip(roles, count, strict=True):
-        missing = [name for name, events in zip(names, found, strict=True) if not events]
-        if missing:
-            message = (
-                f"no {role} event of class {', '.join(missing)} among {count.sum()} events; "
-                f"use fewer folds or more events"
-            )
-            raise SampleError(message)
+    training, validation, test = (builder.finish() for builder in builders)
     # The weights of each role are normalised by its own events only.
-    training, validation = (
+    samples = [
         make_sample(
             source,
-            builder.finish(),
-            target,
+            rows,
+            _targets(analysis),
             balance=settings.balance,
             negative_weights=settings.negative_weights,
-            class_names=names,
+            class_names=_target_names(analysis),
             process_names=list(analysis.processes),
             role=role,
         )
-        for role, builder in zip(roles[:2], builders[:2], strict=True)
-    )
-    return training, validation, int(count[2].sum())
+        for role, rows in (("training", training), ("validation", validation))
+    ]
+    return samples[0], samples[1], len(test)

@@ -47,6 +47,8 @@ class BatchSampler(Sampler["NDArray[np.int64]"]):
         Largest size of a batch, of all ranks together.
     seed
         Of the order; None keeps the order of the rows.
+    parts
+        Batches in which the `batch_size` events of a step come, one after the other.
     rank, ranks
         Which part of each batch, of how many.
 
@@ -62,20 +64,23 @@ class BatchSampler(Sampler["NDArray[np.int64]"]):
         batch_size: int,
         seed: int | None,
         *,
+        parts: int = 1,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         self.strata = list(strata)
         self.events = sum(map(len, strata))
-        self.batches = -(-self.events // batch_size)
+        self.batches = -(-self.events // batch_size) * parts
         self.seed = seed
+        self.parts = parts
         self.rank = rank
         self.ranks = ranks
         self.epoch = 0
         if self.events // self.batches < ranks:
             message = (
-                f"a batch of {self.events // self.batches} events among {ranks} ranks: expected "
-                "at least one event for each; give a larger batch_size or fewer devices"
+                f"a step of {self.events * parts // self.batches} events in {parts} parts among "
+                f"{ranks} ranks: expected at least one event for each; give a larger batch_size, "
+                "a smaller accumulate or fewer devices"
             )
             raise SampleError(message)
 
@@ -107,6 +112,18 @@ class BatchSampler(Sampler["NDArray[np.int64]"]):
             start + self.rank * size // self.ranks,
             start + (self.rank + 1) * size // self.ranks,
         )
+
+    def share(self, batch: int) -> float:
+        """Events of this rank's part of a batch over those of an average part of its step.
+
+        A step's gradient is the mean over its batches and ranks; with each loss multiplied by its
+        share it is that of the mean over the step's events.
+        """
+        first = batch - batch % self.parts
+        begin = first * self.events // self.batches
+        end = (first + self.parts) * self.events // self.batches
+        start, stop = self.span(batch)
+        return (stop - start) * self.parts * self.ranks / (end - begin)
 
     def _orders(self) -> list[_Order]:
         if self.seed is None:

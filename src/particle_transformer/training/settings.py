@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from particle_transformer.errors import AnalysisFileError, nearest
 from particle_transformer.training.augmentation import Augmentation
+from particle_transformer.training.objective import Objective
 from particle_transformer.training.sampler import Sampling
+
+if TYPE_CHECKING:
+    from particle_transformer.events.conditioning import Conditioning
 
 __all__ = ["FitSettings", "Precision"]
 
@@ -25,7 +29,7 @@ class FitSettings:
     batch_size
         Events per step at most: the epoch is cut into batches of nearly equal size.
     learning_rate
-        Highest learning rate of AdamW.
+        Highest learning rate of AdamW; ``"auto"``: found by a range test (`learning_rate.find`).
     weight_decay
         AdamW's decoupled weight decay, of matrices only.
     warmup_epochs
@@ -44,11 +48,24 @@ class FitSettings:
         in float32.
     augmentation
         Symmetries by which training events are transformed at random; none by default.
+    conditioning
+        Parameters that are appended to the event features; none by default.
+    objective
+        What is minimised: the weighted cross-entropy by default.
+    ema
+        Decay per step of the exponential moving average of the parameters, which is then what is
+        validated and kept; None: no average is taken.
+    accumulate
+        Parts in which a step's events are computed, one after the other: less memory.
+    compile
+        Whether the network goes through ``torch.compile``.
+    checkpoint_minutes
+        Minutes between two checkpoints within an epoch; there is one after each epoch besides.
     """
 
     epochs: int = 30
     batch_size: int = 512
-    learning_rate: float = 1e-3
+    learning_rate: float | Literal["auto"] = 1e-3
     weight_decay: float = 0.01
     warmup_epochs: float = 1.0
     patience: int = 6
@@ -57,12 +74,25 @@ class FitSettings:
     sampling: Sampling = "shuffled"
     precision: Precision = "float32"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    conditioning: Conditioning | None = None
+    objective: Objective = field(default_factory=Objective)
+    ema: float | None = None
+    accumulate: int = 1
+    compile: bool = False
+    checkpoint_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "patience", "gradient_clip"):
-            if not getattr(self, name) > 0:
-                message = f"{name}: got {getattr(self, name)}, expected a positive number"
+        for name in (
+            "epochs", "batch_size", "learning_rate", "patience", "gradient_clip", "accumulate",
+            "checkpoint_minutes",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not (value == "auto" and name == "learning_rate") and not value > 0:
+                message = f"{name}: got {value}, expected a positive number"
                 raise AnalysisFileError(message)
+        if self.ema is not None and not 0 < self.ema < 1:
+            message = f"ema: got {self.ema}, expected a decay between 0 and 1, as 0.999"
+            raise AnalysisFileError(message)
         for name in ("weight_decay", "warmup_epochs", "seed"):
             if not getattr(self, name) >= 0:
                 message = f"{name}: got {getattr(self, name)}, expected zero or more"

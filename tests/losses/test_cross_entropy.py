@@ -1,4 +1,4 @@
-"""The weighted losses, against the definition written out."""
+"""The weighted cross-entropy, against the definition written out."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from particle_transformer.errors import ModelInputError
-from particle_transformer.losses.functions import (
-    binary_cross_entropy,
-    classification_loss,
-    cross_entropy,
-)
+from particle_transformer.losses.cross_entropy import CrossEntropy
 
 rows = st.lists(
     st.tuples(st.floats(-30, 30), st.booleans(), st.floats(-3, 3)), min_size=1, max_size=20
@@ -28,7 +24,7 @@ def test_binary_loss_is_the_weighted_mean_over_events(
 ) -> None:
     logits, target, weight = zip(*events, strict=True)
     expected = sum(w * math.log1p(math.exp(-x if t else x)) for x, t, w in events) / len(events)
-    loss = binary_cross_entropy(
+    loss = CrossEntropy()(
         torch.tensor(logits, dtype=torch.float64)[:, None],
         torch.tensor(target).long(),
         torch.tensor(weight, dtype=torch.float64),
@@ -45,22 +41,22 @@ def test_two_class_cross_entropy_equals_the_binary_one(
     logits = logits.double()
     two = torch.stack([torch.zeros_like(logits), logits], 1)
     torch.testing.assert_close(
-        cross_entropy(two, target.long(), weight),
-        binary_cross_entropy(logits[:, None], target.long(), weight),
+        CrossEntropy()(two, target.long(), weight),
+        CrossEntropy()(logits[:, None], target.long(), weight),
     )
 
 
 def test_three_classes_by_hand() -> None:
     logits = torch.tensor([[0.0, 0.0, 0.0], [math.log(2), 0.0, 0.0]])
     # Σ w ℓ / N = (1 · ln 3 − 0.5 · ln 2) / 2
-    loss = cross_entropy(logits, torch.tensor([2, 0]), torch.tensor([1.0, -0.5]))
+    loss = CrossEntropy()(logits, torch.tensor([2, 0]), torch.tensor([1.0, -0.5]))
     assert float(loss) == pytest.approx((math.log(3) - 0.5 * math.log(2)) / 2)
 
 
 def test_weights_that_cancel_do_not_blow_the_loss_up() -> None:
     # A division by the sum of weights, here 0, would.
     logits = torch.tensor([[1.0], [1.0]], requires_grad=True)
-    loss = binary_cross_entropy(logits, torch.tensor([1, 1]), torch.tensor([1.0, -1.0]))
+    loss = CrossEntropy()(logits, torch.tensor([1, 1]), torch.tensor([1.0, -1.0]))
     assert float(loss.detach()) == 0.0
     torch.autograd.backward(loss)
     assert logits.grad is not None
@@ -69,24 +65,18 @@ def test_weights_that_cancel_do_not_blow_the_loss_up() -> None:
 
 def test_large_logits_stay_finite() -> None:
     logits = torch.tensor([[1e4], [-1e4]], requires_grad=True)
-    loss = binary_cross_entropy(logits, torch.tensor([0, 1]), torch.ones(2))
+    loss = CrossEntropy()(logits, torch.tensor([0, 1]), torch.ones(2))
     assert float(loss.detach()) == pytest.approx(1e4)
     torch.autograd.backward(loss)
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
 
 
-def test_the_number_of_logits_chooses_the_loss() -> None:
-    target, weight = torch.tensor([0, 1]), torch.ones(2)
-    one, two = torch.randn(2, 1), torch.randn(2, 2)
-    assert classification_loss(one, target, weight) == binary_cross_entropy(one, target, weight)
-    assert classification_loss(two, target, weight) == cross_entropy(two, target, weight)
-
-
 @pytest.mark.parametrize(
     ("logits", "target", "weight", "message"),
     [
         ((4,), (4,), (4,), r"logits: got shape \(4,\), expected"),
+        ((4, 0), (4,), (4,), r"logits: got shape \(4, 0\), expected"),
         ((4, 1), (4, 1), (4,), r"target: got shape \(4, 1\), expected \(4,\)"),
         ((4, 1), (4,), (4, 1), r"weight: got shape \(4, 1\), expected \(4,\)"),
         ((4, 1), (4,), (1,), r"weight: got shape \(1,\), expected \(4,\)"),
@@ -98,7 +88,7 @@ def test_nothing_is_broadcast(
     logits: tuple[int, ...], target: tuple[int, ...], weight: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(ModelInputError, match=message):
-        classification_loss(
+        CrossEntropy()(
             torch.zeros(logits), torch.zeros(target, dtype=torch.int64), torch.ones(weight)
         )
 
@@ -107,8 +97,4 @@ def test_target_is_a_class_index() -> None:
     with pytest.raises(
         ModelInputError, match=r"target: got dtype torch.float32, expected torch.int64"
     ):
-        binary_cross_entropy(torch.zeros(2, 1), torch.zeros(2), torch.ones(2))
-    with pytest.raises(
-        ModelInputError, match=r"logits: got shape \(2, 2\), expected \(events, 1\)"
-    ):
-        binary_cross_entropy(torch.zeros(2, 2), torch.zeros(2).long(), torch.ones(2))
+        CrossEntropy()(torch.zeros(2, 1), torch.zeros(2), torch.ones(2))

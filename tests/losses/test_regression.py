@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from particle_transformer.errors import ModelInputError
-from particle_transformer.losses.functions import regression_loss
+from particle_transformer.losses.regression import Regression
 
 numbers = st.floats(-30, 30)
 rows = st.lists(
@@ -28,14 +28,14 @@ def test_the_loss_is_the_weighted_mean_over_events(
 
     expected = sum(w * (h(a - s) + h(b - t)) / 2 for a, b, s, t, w in events) / len(events)
     table = torch.tensor(events, dtype=torch.float64)
-    loss = regression_loss(table[:, :2], table[:, 2:4], table[:, 4], delta=delta)
+    loss = Regression(delta)(table[:, :2], table[:, 2:4], table[:, 4])
     assert float(loss) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_by_hand() -> None:
     # h = 1/8, 0 and 2.5; Σ w ℓ / N = (2 · 1/8 + 1 · 0 − 0.5 · 2.5) / 3
     prediction = torch.tensor([[0.5], [1.0], [-3.0]])
-    loss = regression_loss(
+    loss = Regression()(
         prediction, torch.tensor([[0.0], [1.0], [0.0]]), torch.tensor([2.0, 1.0, -0.5])
     )
     assert float(loss) == pytest.approx(-1 / 3)
@@ -43,7 +43,7 @@ def test_by_hand() -> None:
 
 def test_an_outlier_pulls_no_harder_than_delta() -> None:
     prediction = torch.tensor([[1e6], [0.5]], requires_grad=True)
-    torch.autograd.backward(regression_loss(prediction, torch.zeros(2, 1), torch.ones(2)))
+    torch.autograd.backward(Regression()(prediction, torch.zeros(2, 1), torch.ones(2)))
     assert prediction.grad is not None
     assert prediction.grad.tolist() == [[0.5], [0.25]]
 
@@ -51,7 +51,7 @@ def test_an_outlier_pulls_no_harder_than_delta() -> None:
 def test_half_precision_is_compared_in_float32() -> None:
     # bfloat16 cannot hold the target.
     target = torch.tensor([[1.001]])
-    loss = regression_loss(torch.ones(1, 1).bfloat16(), target, torch.ones(1))
+    loss = Regression()(torch.ones(1, 1).bfloat16(), target, torch.ones(1))
     assert loss.dtype == torch.float32
     assert float(loss) == pytest.approx(0.5e-6, rel=1e-3)
 
@@ -72,8 +72,6 @@ GOOD: dict[str, Any] = {
          r"^target: got dtype torch.int64, expected a floating-point one$"),
         ({"weight": torch.ones(4, 1)}, r"^weight: got shape \(4, 1\), expected \(4,\)$"),
         ({"weight": torch.ones(())}, r"^weight: got shape \(\), expected \(4,\)$"),
-        ({"delta": 0.0}, r"^delta: got 0.0, expected a positive number$"),
-        ({"delta": float("nan")}, r"^delta: got nan, expected a positive number$"),
         ({"target": torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, float("nan")], [0.0, 0.0]])},
          r"^target: got nan for event 2, target 1, expected finite numbers$"),
         ({"target": torch.full((4, 2), -float("inf"))},
@@ -82,4 +80,10 @@ GOOD: dict[str, Any] = {
 )  # fmt: skip
 def test_errors(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelInputError, match=message):
-        regression_loss(**{**GOOD, **change})
+        Regression()(**{**GOOD, **change})
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0, float("nan")])
+def test_delta_is_positive(delta: float) -> None:
+    with pytest.raises(ModelInputError, match=f"^delta: got {delta}, expected a positive number$"):
+        Regression(delta)

@@ -1,0 +1,93 @@
+"""Parameters of the signal hypothesis as event features. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from particle_transformer.events.folds import PRIME, identity_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from particle_transformer.events.columns import Events
+
+__all__ = ["Conditioning"]
+
+_SALT = -1  # of the hash by which an event has a parameter; folds have those from 0 on
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """A classifier that is told what signal it looks for: a parametrised network.
+
+    The parameters (a mass) are appended to the event features. Signal has its own; for background
+    they have no meaning, and are drawn from the distribution that they have in signal, so that
+    they alone say nothing (P. Baldi, K. Cranmer, T. Faucett, P. Sadowski, D. Whiteson,
+    arXiv:1601.07913).
+
+    Attributes
+    ----------
+    names
+        The parameters.
+    points
+        The hypotheses: values of the parameters, each once.
+    probabilities
+        Their shares in the signal that is trained with.
+    process_point
+        By process: index of its point; −1 where the parameters are drawn.
+    """
+
+    names: tuple[str, ...]
+    points: tuple[tuple[float, ...], ...]
+    probabilities: tuple[float, ...]
+    process_point: tuple[int, ...]
+
+    def apply(self, events: Events, uniform: NDArray[np.float64]) -> Events:
+        """Append the parameters of each event's process, or what is drawn by `uniform`.
+
+        Parameters
+        ----------
+        events
+            The events.
+        uniform
+            float64 (events,): in [0, 1).
+        """
+        limits = np.cumsum(self.probabilities)[:-1]
+        drawn = np.searchsorted(limits, uniform, side="right")  # (events,)
+        own = np.array(self.process_point)[events.process]  # (events,)
+        return self._appended(events, np.where(own < 0, drawn, own))
+
+    def at(self, events: Events, point: int) -> Events:
+        """Append the parameters of one hypothesis to every event, to score them under it."""
+        return self._appended(events, np.full(len(events), point))
+
+    def _appended(self, events: Events, point: NDArray[np.integer[Any]]) -> Events:
+        values = np.array(self.points, dtype=np.float32)[point]  # (events, parameters)
+        return replace(events, event=np.concatenate([events.event, values], axis=1))
+
+    @staticmethod
+    def fixed_draws(identity: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Numbers for `apply` that an event always has: float64 (events,), in [0, 1).
+
+        For validation and evaluation; in training an event is given others each time.
+        """
+        return identity_hash(identity, _SALT) / PRIME
+
+    def to_json(self) -> dict[str, Any]:
+        """What an artefact says of it."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Conditioning:
+        """Read what `to_json` gave."""
+        return Conditioning(
+            tuple(content["names"]),
+            tuple(map(tuple, content["points"])),
+            tuple(content["probabilities"]),
+            tuple(content["process_point"]),
+        )

@@ -1,0 +1,251 @@
+"""Train one network of an analysis, and save it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from particle_transformer.artefact import save_artefact
+from particle_transformer.config import feature_symmetries
+from particle_transformer.errors import SampleError
+from particle_transformer.events.conditioning import Conditioning
+from particle_transformer.losses.cross_entropy import CrossEntropy
+from particle_transformer.losses.decorrelation import DisCo, DoubleDisCo
+from particle_transformer.losses.focal import Focal
+from particle_transformer.losses.regression import Regression
+from particle_transformer.model import AnalysisObjectTransformer
+from particle_transformer.training.augmentation import Augmentation
+from particle_transformer.training.diagnosis import Names
+from particle_transformer.training.fit import fit_network
+from particle_transformer.training.objective import Auxiliary, Decorrelation, Objective
+from particle_transformer.training.roles import fold_samples
+from particle_transformer.training.settings import FitSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning.pytorch import Callback
+
+    from particle_transformer.artefact.run_folder import RunFolder
+    from particle_transformer.config import Analysis
+    from particle_transformer.data import Manifest
+    from particle_transformer.events import EventSource
+    from particle_transformer.training.progress import NetworkProgress
+    from particle_transformer.training.ranks import Ranks
+    from particle_transformer.training.sample import Sample
+
+__all__ = [
+    "NetworkTask",
+    "conditioning_of",
+    "fit_settings",
+    "new_network",
+    "objective_of",
+    "train_network",
+]
+
+
+@dataclass(frozen=True)
+class NetworkTask:
+    """Which network of an analysis.
+
+    Attributes
+    ----------
+    fold
+        The fold whose events it never reads.
+    number
+        Which of the fold's networks, that differ by their seed.
+    """
+
+    fold: int
+    number: int = 0
+
+    def seed(self, seed: int) -> int:
+        """Seed of the network's initial weights, order of events and dropout."""
+        return int(np.random.SeedSequence([seed, self.fold, self.number]).generate_state(1)[0])
+
+
+def objective_of(analysis: Analysis) -> Objective:
+    """What the networks of an analysis minimise."""
+    settings = analysis.training
+    spectators = list(analysis.event.spectators)
+
+    def columns(names: Sequence[str]) -> tuple[int, ...]:
+        return tuple(spectators.index(name) for name in names)
+
+    classification: CrossEntropy | Focal | DoubleDisCo = CrossEntropy()
+    if settings.double_disco is not None:
+        classification = DoubleDisCo(settings.double_disco.strength)
+    elif settings.loss.gamma is not None:
+        classification = Focal(settings.loss.gamma)
+    decorrelation = auxiliary = None
+    if (disco := settings.disco) is not None:
+        decorrelation = Decorrelation(DisCo(disco.strength), columns(disco.against), disco.classes)
+    if (regression := settings.regression) is not None:
+        auxiliary = Auxiliary(
+            Regression(regression.delta), columns(regression.targets), regression.strength
+        )
+    return Objective(classification, decorrelation, auxiliary)
+
+
+def conditioning_of(analysis: Analysis, training: Sample) -> Conditioning | None:
+    """The parameters that the network is told; background's are drawn as `training` has them.
+
+    Raises
+    ------
+    SampleError
+        If the signal of some hypothesis has no positive weight.
+    """
+    names = analysis.training.condition
+    if not names:
+        return None
+    point_of = [
+        tuple(process.parameters[name] for name in names) if process.parameters else None
+        for process in analysis.processes.values()
+    ]
+    points = sorted({point for point in point_of if point is not None})
+    sums = np.zeros(len(points))
+    for point, total in zip(point_of, training.weights.sums, strict=True):
+        if point is not None:
+            sums[points.index(point)] += total
+    for point, total in zip(points, sums, strict=True):
+        if total <= 0:
+            shown = ", ".join(
+                f"{name} = {value:g}" for name, value in zip(names, point, strict=True)
+            )
+            message = (
+                f"the signal with {shown} has total training weight {total:g}, expected a positive "
+                "one; add events, or use negative_weights: abs"
+            )
+            raise SampleError(message)
+    return Conditioning(
+        tuple(names),
+        tuple(points),
+        tuple(sums / sums.sum()),
+        tuple(-1 if point is None else points.index(point) for point in point_of),
+    )
+
+
+def fit_settings(analysis: Analysis, task: NetworkTask, training: Sample) -> FitSettings:
+    """How a network of an analysis is trained with some events."""
+    settings = analysis.training
+    symmetries = feature_symmetries(analysis)
+    return FitSettings(
+        **{
+            name: getattr(settings, name)
+            for name in (
+                "epochs", "batch_size", "learning_rate", "weight_decay", "warmup_epochs",
+                "patience", "gradient_clip", "sampling", "precision", "ema", "accumulate",
+                "compile", "checkpoint_minutes",
+            )
+        },
+        seed=task.seed(settings.seed),
+        augmentation=Augmentation(settings.augmentation, symmetries.objects, symmetries.event),
+        conditioning=conditioning_of(analysis, training),
+        objective=objective_of(analysis),
+    )  # fmt: skip
+
+
+def new_network(analysis: Analysis, manifest: Manifest, seed: int) -> AnalysisObjectTransformer:
+    """A network of an analysis before its training, with initial weights of a seed."""
+    objective = objective_of(analysis)
+    classes = len(analysis.classes)
+    outputs = 2 if objective.two_scores else 1 if classes == 2 else classes
+    regression = objective.regression
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return AnalysisObjectTransformer(
+            {name: len(features) for name, features in manifest.objects.items()},
+            len(manifest.event) + len(analysis.training.condition),
+            **analysis.model.model_dump(),
+            num_outputs=outputs,
+            regression_targets=0 if regression is None else len(regression.spectators),
+        )
+
+
+def train_network(
+    analysis: Analysis,
+    source: EventSource,
+    manifest: Manifest,
+    task: NetworkTask,
+    run: RunFolder,
+    ranks: Ranks,
+    progress: NetworkProgress,
+    callbacks: Sequence[Callback],
+) -> dict[str, Any]:
+    """Train a network, or go on with its training, and save it in the run.
+
+    Returns
+    -------
+    dict
+        What ``run.json`` says of it.
+
+    Raises
+    ------
+    AOTError
+        As `fit_network` and `save_artefact`.
+    """
+    started = time.perf_counter()
+    training, validation, test = fold_samples(analysis, source, manifest.classes, task.fold)
+    settings = fit_settings(analysis, task, training)
+    model = new_network(analysis, manifest, settings.seed)
+    place = task.fold, task.number
+    fit = fit_network(
+        model,
+        training,
+        validation,
+        settings,
+        checkpoint_dir=run.checkpoints(*place),
+        log_dir=run.logs(*place),
+        resume=True,
+        names=Names(
+            manifest.objects,
+            [*manifest.event, *analysis.training.condition],
+            manifest.spectators,
+            list(analysis.processes),
+        ),
+        loggers=[logger.model_dump() for logger in analysis.training.loggers],
+        callbacks=callbacks,
+        progress=progress if ranks.rank == 0 else None,
+        ranks=ranks,
+    )
+    if ranks.rank == 0:
+        metadata = {
+            "analysis": analysis.name,
+            "fold": task.fold,
+            "folds": analysis.training.folds,
+            "network": task.number,
+            "classes": list(analysis.classes),
+            "two_scores": settings.objective.two_scores,
+            "objects": manifest.objects,
+            "event": [*manifest.event, *analysis.training.condition],
+            "conditioning": settings.conditioning and settings.conditioning.to_json(),
+            "store_fingerprint": manifest.fingerprint,
+        }
+        path = run.network(*place)
+        if not path.exists():  # killed between this and the note of the result
+            save_artefact(path, model, metadata)
+        progress.finish(fit.best_epoch)
+    return {
+        "fold": task.fold,
+        "network": task.number,
+        "seed": settings.seed,
+        "best_epoch": fit.best_epoch,
+        "learning_rate": fit.learning_rate,
+        "history": fit.history,
+        "events": {"training": len(training), "validation": len(validation), "test": test},
+        "training_events": {
+            process: {"events": int(events), "effective": round(float(effective), 1)}
+            for process, events, effective in zip(
+                analysis.processes,
+                training.weights.events,
+                training.weights.effective_events,
+                strict=True,
+            )
+            if events
+        },
+        "seconds": round(time.perf_counter() - started, 2),
+    }
