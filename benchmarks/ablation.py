@@ -6,9 +6,11 @@ Printed is the figure of the variant less that of the baseline, seed by seed: me
 over the seeds. AUC and rejection take the physics weights.
 
     aot simulate --out build/ablation/sample --events 8000 --seed 7001
-    python benchmarks/ablation.py build/ablation/sample/analysis.yaml --out build/ablation
+    python benchmarks/ablation.py network build/ablation/sample/analysis.yaml --out build/ablation
+    python benchmarks/ablation.py training build/ablation/sample/analysis.yaml --out build/ablation
 
-What was trained before is not trained again: the results are in OUT/results.jsonl.
+What was trained before is not trained again: the results are in OUT/network.jsonl and
+OUT/training.jsonl.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import fields
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,26 +35,23 @@ from particle_transformer.config import Analysis, feature_symmetries, load_analy
 from particle_transformer.data import Store, StoreRows, prepare
 from particle_transformer.evaluation import auc, roc_curve
 from particle_transformer.events import split_roles
-from particle_transformer.inference.score import score_events, signal_probability
+from particle_transformer.inference.score import mean_logits, score_events, signal_probability
+from particle_transformer.losses.focal import Focal
 from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.training.augmentation import Augmentation
 from particle_transformer.training.fit import fit_network
+from particle_transformer.training.objective import Objective
 from particle_transformer.training.roles import fold_samples
 from particle_transformer.training.settings import FitSettings
 
 SEEDS = range(5)
-MODEL = {
-    "embed_dims": 64,
-    "linear_dims1": 64,
-    "linear_dims2": 64,
-    "pair_bias": True,
-    "event_features": "concatenated",
-}
+WIDTH = {"embed_dims": 64, "linear_dims1": 64, "linear_dims2": 64, "pair_bias": True}
 TRAINING = {"epochs": 20, "batch_size": 256, "learning_rate": 1e-3, "patience": 6}
 FLIPS = ("flip_eta", "flip_phi")
 BASELINE = "baseline"
-# Changes of the model's arguments; "augmentation" and "features" are changes of the training.
-VARIANTS: dict[str, dict[str, Any]] = {
+# Changes of the model's arguments, of `FitSettings`, of what `fold_samples` takes from the analysis
+# file, of the features, and the number of networks whose mean is taken.
+NETWORK: dict[str, dict[str, Any]] = {
     BASELINE: {},
     "pair_bias: false": {"pair_bias": False},
     "layer_scale: 1": {"layer_scale": 1.0},
@@ -84,6 +84,32 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "augmentation": FLIPS, "event_features": "both", "feature_embedding": "periodic"
     },
 }  # fmt: skip
+TRAINING_OPTIONS: dict[str, dict[str, Any]] = {
+    BASELINE: {},
+    "learning_rate: 0.0005": {"learning_rate": 5e-4},
+    "learning_rate: 0.002": {"learning_rate": 2e-3},
+    "learning_rate: auto": {"learning_rate": "auto"},
+    "weight_decay: 0": {"weight_decay": 0.0},
+    "weight_decay: 0.1": {"weight_decay": 0.1},
+    "batch_size: 128": {"batch_size": 128},
+    "batch_size: 512": {"batch_size": 512},
+    "epochs: 40, patience: 12": {"epochs": 40, "patience": 12},
+    "warmup_epochs: 0": {"warmup_epochs": 0.0},
+    "warmup_epochs: 4": {"warmup_epochs": 4.0},
+    "gradient_clip: 0.1": {"gradient_clip": 0.1},
+    "ema: 0.99": {"ema": 0.99},
+    "ema: 0.998": {"ema": 0.998},
+    "dropout: 0.1": {"dropout": 0.1},
+    "loss: focal (γ = 1)": {"focal": 1.0},
+    "balance: process": {"balance": "process"},
+    "sampling: stratified": {"sampling": "stratified"},
+    "precision: bfloat16": {"precision": "bfloat16"},
+    "ensemble: 3": {"ensemble": 3},
+}
+SUITES = {
+    "network": (NETWORK, {"event_features": "concatenated", "features": "signed"}),
+    "training": (TRAINING_OPTIONS, {"features": "absolute"}),
+}
 
 
 def signed(text: str) -> str:
@@ -113,36 +139,48 @@ def opened(out: Path, kind: str) -> tuple[Analysis, Store]:
     return load_analysis(out / f"{kind}.yaml"), Store(out / f"store-{kind}")
 
 
-def train_one(out: Path, name: str, seed: int) -> dict[str, Any]:
+def train_one(out: Path, suite: str, name: str, seed: int) -> dict[str, Any]:
     """Train a variant with a seed and score the test events of its fold."""
     torch.set_num_threads(1)
-    options = dict(VARIANTS[name])
-    analysis, store = opened(out, options.pop("features", "signed"))
-    augmentation = options.pop("augmentation", ())
-    source, manifest = StoreRows(store), store.manifest
-    training, validation, _ = fold_samples(analysis, source, manifest.classes, seed)
-    torch.manual_seed(seed)
-    model = AnalysisObjectTransformer(
-        {collection: len(features) for collection, features in manifest.objects.items()},
-        len(manifest.event),
-        **{**MODEL, **options},
-    )
+    variants, baseline = SUITES[suite]
+    options = {**WIDTH, **TRAINING, **baseline, **variants[name]}
+    analysis, store = opened(out, options.pop("features"))
+    if "balance" in options:
+        training = analysis.training.model_copy(update={"balance": options.pop("balance")})
+        analysis = analysis.model_copy(update={"training": training})
     symmetries = feature_symmetries(analysis)
-    settings = FitSettings(
-        **TRAINING,
-        seed=seed,
-        augmentation=Augmentation(augmentation, symmetries.objects, symmetries.event),
-    )
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        fit = fit_network(
-            model, training, validation, settings,
-            checkpoint_dir=Path(folder), log_dir=Path(folder),
-        )  # fmt: skip
+    augmentation = options.pop("augmentation", ())
+    options["augmentation"] = Augmentation(augmentation, symmetries.objects, symmetries.event)
+    if "focal" in options:
+        options["objective"] = Objective(Focal(options.pop("focal")))
+    members = options.pop("ensemble", 1)
+    of_fit = {field.name for field in fields(FitSettings)}
+    fit_options = {name: value for name, value in options.items() if name in of_fit}
+    model_options = {name: value for name, value in options.items() if name not in of_fit}
+    source, manifest = StoreRows(store), store.manifest
+    samples = fold_samples(analysis, source, manifest.classes, seed)
     events = store.events()
     events = events.take(np.flatnonzero(events.regions[analysis.signal_regions[0]]))
     test = events.take(split_roles(events.identity, seed, analysis.training.folds)[2])
-    score = signal_probability(score_events(model, test))
+    started = time.perf_counter()
+    fits, logits = [], []
+    for member in range(members):
+        torch.manual_seed(seed + 1000 * member)
+        model = AnalysisObjectTransformer(
+            {collection: len(features) for collection, features in manifest.objects.items()},
+            len(manifest.event),
+            **model_options,
+        )
+        settings = FitSettings(**fit_options, seed=seed + 1000 * member)
+        with tempfile.TemporaryDirectory() as folder:
+            fits.append(
+                fit_network(
+                    model, *samples[:2], settings,
+                    checkpoint_dir=Path(folder), log_dir=Path(folder),
+                )
+            )  # fmt: skip
+        logits.append(score_events(model, test))
+    score = signal_probability(mean_logits(logits))
     is_signal = np.array([label == "signal" for label in manifest.classes])[test.process]
     curve = roc_curve(score, test.weight, is_signal)
     assert curve is not None, "both classes have a positive total weight"
@@ -151,27 +189,29 @@ def train_one(out: Path, name: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "auc": auc(score, test.weight, is_signal).value,
         "rejection": float(1 / curve.background_at(np.array([0.5]))[0]),
-        "val_loss": min(record["val_loss"] for record in fit.history),
-        "epochs": len(fit.history),
-        "training_events": len(training),
+        "val_loss": statistics.mean(min(rec["val_loss"] for rec in fit.history) for fit in fits),
+        "learning_rate": fits[0].learning_rate,
+        "epochs": len(fits[0].history),
+        "training_events": len(samples[0]),
         "test_events": len(test),
         "seconds": time.perf_counter() - started,
     }
 
 
-def train_all(out: Path, jobs: int) -> list[dict[str, Any]]:
+def train_all(out: Path, suite: str, jobs: int) -> list[dict[str, Any]]:
     """Train what is missing in the results."""
-    file = out / "results.jsonl"
+    variants, _ = SUITES[suite]
+    file = out / f"{suite}.jsonl"
     results = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {(result["variant"], result["seed"]) for result in results}
-    missing = [(name, seed) for seed in SEEDS for name in VARIANTS if (name, seed) not in done]
+    missing = [(name, seed) for seed in SEEDS for name in variants if (name, seed) not in done]
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, file.open("a") as lines:
-        for future in as_completed([pool.submit(train_one, out, *task) for task in missing]):
+        for future in as_completed([pool.submit(train_one, out, suite, *task) for task in missing]):
             results.append(future.result())
             lines.write(json.dumps(results[-1]) + "\n")
             lines.flush()
             print(
-                f"{len(results)}/{len(VARIANTS) * len(SEEDS)}  {results[-1]['variant']}, seed "
+                f"{len(results)}/{len(variants) * len(SEEDS)}  {results[-1]['variant']}, seed "
                 f"{results[-1]['seed']}: AUC {results[-1]['auc']:.4f}, "
                 f"{results[-1]['seconds']:.0f} s",
                 flush=True,
@@ -187,7 +227,7 @@ def change(of: dict[int, float], base: dict[int, float], *, ratio: bool = False)
     return f"{mean:.3f} ± {error:.3f}" if ratio else f"{mean:+.4f} ± {error:.4f}"
 
 
-def print_table(results: list[dict[str, Any]]) -> None:
+def print_table(results: list[dict[str, Any]], variants: dict[str, dict[str, Any]]) -> None:
     """Print the figures of all variants as Markdown."""
     figures: dict[str, dict[str, dict[int, float]]] = {}
     for result in results:
@@ -203,7 +243,7 @@ def print_table(results: list[dict[str, Any]]) -> None:
 
     print("| variant | AUC | rejection at 50 % | validation loss |\n|---|---|---|---|")
     print(f"| {BASELINE} | {plain('auc', 4)} | {plain('rejection', 1)} | {plain('val_loss', 4)} |")
-    for name in list(VARIANTS)[1:]:
+    for name in list(variants)[1:]:
         of = figures[name]
         print(
             f"| {name} | {change(of['auc'], base['auc'])} | "
@@ -217,6 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("suite", choices=SUITES, help="what is varied")
     parser.add_argument("analysis", type=Path, help="of a simulated sample")
     parser.add_argument("--out", type=Path, required=True, help="folder of stores and results")
     parser.add_argument("--jobs", type=int, default=2, help="networks trained at a time")
@@ -224,7 +265,7 @@ def main() -> None:
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     prepare_stores(options.analysis, out)
-    print_table(train_all(out, options.jobs))
+    print_table(train_all(out, options.suite, options.jobs), SUITES[options.suite][0])
 
 
 if __name__ == "__main__":
