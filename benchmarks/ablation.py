@@ -206,7 +206,11 @@ def train_all(out: Path, suite: str, jobs: int) -> list[dict[str, Any]]:
     done = {(result["variant"], result["seed"]) for result in results}
     missing = [(name, seed) for seed in SEEDS for name in variants if (name, seed) not in done]
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, file.open("a") as lines:
-        for future in as_completed([pool.submit(train_one, out, suite, *task) for task in missing]):
+        futures = {pool.submit(train_one, out, suite, *task): task for task in missing}
+        for future in as_completed(futures):
+            if (error := future.exception()) is not None:
+                print(f"failed: {futures[future]}: {error}", flush=True)
+                continue
             results.append(future.result())
             lines.write(json.dumps(results[-1]) + "\n")
             lines.flush()
