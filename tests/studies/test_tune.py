@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -33,8 +35,6 @@ from particle_transformer.studies.storage import open_study
 from particle_transformer.training.fit import FitResult, fit_network
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from particle_transformer.config import Analysis
     from particle_transformer.training.callbacks import EpochRecord
 
@@ -359,10 +359,23 @@ def test_the_command(tmp_path: Path) -> None:
     assert "tuning.space.model.dropuot: unknown key; nearest: model.dropout" in errors
 
 
+def blocked() -> set[int]:
+    """Processes that wait for a lock."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return {int(line.split()[5]) for line in lines if line.split()[1] == "->"}
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="who waits is told by Linux only")
 def test_two_programs_share_a_study(tmp_path: Path) -> None:
     file = write(tmp_path, trials=8)
-    programs = [start(file, tmp_path / "study") for _ in range(2)]
+    (tmp_path / "study").mkdir()
+    with (tmp_path / "study" / "study.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        programs = [start(file, tmp_path / "study") for _ in range(2)]
+        while not blocked() >= {program.pid for program in programs}:
+            assert [program.poll() for program in programs] == [None, None]
+            time.sleep(0.1)
     for program in programs:
         _, errors = program.communicate()
         assert program.returncode == 0, errors
