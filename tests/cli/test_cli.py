@@ -58,7 +58,7 @@ def test_starting_loads_no_heavy_library() -> None:
 
 def test_every_documented_command_has_help() -> None:
     shown = aot("--help").stdout
-    for command in ("demo", "simulate", "validate", "prepare", "train", "evaluate"):
+    for command in ("demo", "simulate", "validate", "prepare", "train", "evaluate", "tune"):
         assert f" {command} " in shown
         assert aot(command, "--help").returncode == 0
 

@@ -41,6 +41,14 @@ def test_the_page_shows_valid_weights_and_variations() -> None:
     assert len(analysis.files_read) == 4
 
 
+def test_the_page_on_tuning_shows_a_valid_space() -> None:
+    page = (REPOSITORY / "docs" / "tuning.md").read_text("utf-8")
+    first, tuning = (text.partition("```yaml\n")[2].partition("```")[0] for text in (PAGE, page))
+    analysis = parse_analysis({**yaml.safe_load(first), **yaml.safe_load(tuning)}, base=Path())
+    assert analysis.tuning.trials == 60
+    assert len(analysis.tuning.space) == 5
+
+
 def test_the_page_on_the_analysis_file_has_every_function() -> None:
     table = PAGE.partition("| function | gives |")[2]
     assert [name for name in FUNCTIONS if name not in table] == []

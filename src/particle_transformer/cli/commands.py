@@ -12,7 +12,7 @@ from particle_transformer.cli.progress import Progress, say
 if TYPE_CHECKING:
     from particle_transformer.config import Analysis
 
-__all__ = ["demo", "evaluate", "prepare", "simulate", "train", "validate"]
+__all__ = ["demo", "evaluate", "prepare", "simulate", "train", "tune", "validate"]
 
 AnalysisFile = Annotated[Path, typer.Argument(metavar="FILE", help="The analysis file (YAML).")]
 Unblind = Annotated[bool, typer.Option("--unblind", help="Read data in blind regions, too.")]
@@ -125,6 +125,59 @@ def evaluate(
     print_metrics(metrics)
     say(f"metrics {run / 'evaluation' / 'metrics.json'}")
     say(f"report {report}")
+
+
+def tune(
+    file: AnalysisFile,
+    out: Annotated[Path, typer.Option(help="Folder of the study.")],
+    store: Annotated[
+        Path | None, typer.Option(help="A prepared store to use; else DIR/store is made.")
+    ] = None,
+    unblind: Unblind = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local[N]",
+            help="Run trials on a Dask cluster: the address of its scheduler, or N processes here.",
+        ),
+    ] = None,
+) -> None:
+    """Search for the settings with the lowest validation loss.
+
+    Run again, also on other machines at the same time, it goes on with the same study.
+    """
+    from particle_transformer.errors import require
+
+    # Now, not after hours: the plot comes last.
+    for module, extra in (("optuna", "tune"), ("matplotlib", "tune"), ("mplhep", "tune")):
+        require(module, extra)
+    from particle_transformer.cli.tables import print_trials
+    from particle_transformer.report.study_plot import study_plot, write_study_plot
+    from particle_transformer.report.style import styled
+    from particle_transformer.studies import tune as run
+
+    analysis = _load(file)
+    try:
+        with Progress() as progress:
+            if dask is None:
+                result = run(analysis, out, store=store, unblind=unblind, progress=progress)
+            else:
+                from particle_transformer.distributed import DaskRunner, connect
+
+                with connect(dask) as client:
+                    result = run(
+                        analysis, out, store=store, unblind=unblind, runner=DaskRunner(client),
+                        progress=progress,
+                    )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo(f"{out}: the trials that were run are kept; run again to go on", err=True)
+        raise
+    with styled():
+        figure = study_plot(result.trials, result.importance, result.ranges)
+    write_study_plot(out / "study.png", figure)
+    print_trials(result)
+    say(f"plot {out / 'study.png'}")
+    say(f"best {result.best}")
 
 
 def simulate(

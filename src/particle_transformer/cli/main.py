@@ -27,6 +27,7 @@ app.command()(commands.validate)
 app.command()(commands.prepare)
 app.command()(commands.train)
 app.command()(commands.evaluate)
+app.command()(commands.tune)
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from particle_transformer.data import Manifest
+    from particle_transformer.studies import StudyResult
 
-__all__ = ["print_cutflow", "print_metrics", "print_training"]
+__all__ = ["print_cutflow", "print_metrics", "print_training", "print_trials"]
+
+_BEST = 10
+"""Trials of a study that are shown."""
 
 
 def print_cutflow(manifest: Manifest) -> None:
@@ -77,6 +82,26 @@ def print_training(run: Path) -> None:
             ),
         )
     Console().print(table)
+
+
+def print_trials(result: StudyResult) -> None:
+    """The best trials of a study, and how many there were."""
+    best = result.ranking[:_BEST]
+    table = Table("trial", title="Best trials")
+    names = [key.partition(".")[2] for key in best[0].values]
+    for name in ("val. loss", "best epoch", *names):
+        table.add_column(name, justify="right", overflow="fold")
+    for trial in best:
+        table.add_row(
+            f"{trial.number}",
+            f"{trial.loss:.5f}",
+            ", ".join(f"{epoch + 1}" for epoch in trial.best_epochs),
+            *(f"{value:.3g}" if isinstance(value, float) else f"{value}"
+              for value in trial.values.values()),
+        )  # fmt: skip
+    Console().print(table)
+    states = Counter(trial.state for trial in result.trials)
+    say(", ".join(f"{states[state]} {state}" for state in sorted(states)))
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

@@ -21,12 +21,15 @@ from particle_transformer.config.sections import (
 )
 from particle_transformer.config.symmetries import FeatureSymmetries, feature_symmetries
 from particle_transformer.config.training import Training
+from particle_transformer.config.tuning import Choices, Range, Tuning, choice_label
+from particle_transformer.config.tuning_checks import with_space, with_values
 from particle_transformer.config.variations import Variation
 from particle_transformer.config.varied import Varied
 
 __all__ = [
     "PREPARED_SECTIONS",
     "Analysis",
+    "Choices",
     "Collection",
     "Correction",
     "CorrectionLookup",
@@ -40,15 +43,20 @@ __all__ = [
     "Loss",
     "Model",
     "Process",
+    "Range",
     "Region",
     "Regression",
     "Source",
     "Training",
+    "Tuning",
     "Variation",
     "Varied",
     "analysis_fingerprint",
+    "choice_label",
     "dump_analysis",
     "feature_symmetries",
     "load_analysis",
     "parse_analysis",
+    "with_space",
+    "with_values",
 ]

@@ -22,6 +22,7 @@ from particle_transformer.config.sections import (
 )
 from particle_transformer.config.training import Training
 from particle_transformer.config.training_checks import check_training
+from particle_transformer.config.tuning import Tuning
 from particle_transformer.config.types import Label, PlainName, Section, problem
 from particle_transformer.config.variations import Variation  # noqa: TC001 (pydantic needs it)
 from particle_transformer.config.varied import Varied, check_variations, varied_sides
@@ -47,7 +48,7 @@ class Analysis(Section):
     ----------
     name
         Safe in file names.
-    source, event, training, model, evaluation
+    source, event, training, model, evaluation, tuning
         One section each.
     eras, processes, objects, regions
         Sections by name, in the order of the file.
@@ -70,6 +71,7 @@ class Analysis(Section):
     training: Training = Training()
     model: Model = Model()
     evaluation: Evaluation = Evaluation()
+    tuning: Tuning = Tuning()
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from particle_transformer.config.analysis import Analysis
 from particle_transformer.config.messages import describe
 from particle_transformer.config.normalise import normalise
+from particle_transformer.config.tuning_checks import check_tuning
 from particle_transformer.errors import AnalysisFileError
 
 if TYPE_CHECKING:
@@ -68,13 +69,15 @@ def parse_analysis(data: object, *, base: Path, label: str = "analysis") -> Anal
         raise AnalysisFileError(message)
     try:
         plain = normalise(data)
-        return Analysis.model_validate(plain, context={"base": base})
+        analysis = Analysis.model_validate(plain, context={"base": base})
+        check_tuning(analysis)
     except ValidationError as error:
         message = f"{label}: {describe(error)}"
         raise AnalysisFileError(message) from error
     except AnalysisFileError as error:
         message = f"{label}: {error}"
         raise AnalysisFileError(message) from error
+    return analysis
 
 
 def dump_analysis(analysis: Analysis) -> str:
