@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from helpers.runs import small_analysis, write_inputs
+from helpers.runs import small_analysis
 from particle_transformer import __version__
 
 if TYPE_CHECKING:
@@ -172,39 +170,6 @@ def test_train_refuses_a_folder_with_content(tmp_path: Path) -> None:
 
 def test_evaluate_refuses_what_is_no_run(tmp_path: Path) -> None:
     assert_one_line(aot("evaluate", tmp_path), "not a run", "aot train")
-
-
-@pytest.mark.slow
-def test_interrupt_ends_with_one_line_and_nothing_written(tmp_path: Path) -> None:
-    write_inputs(tmp_path, events=4000)
-    file = small_analysis(tmp_path, epochs=1000, write=False)
-    before = set(tmp_path.iterdir())
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "particle_transformer.cli",
-            "train",
-            file,
-            "--out",
-            tmp_path / "run",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log = ".run.*.partial/logs/fold-0/metrics.csv"
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob(log)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "aot: interrupted"
-    assert "Traceback" not in errors
-    assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

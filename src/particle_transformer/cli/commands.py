@@ -73,7 +73,7 @@ def prepare(
 
 def train(
     file: AnalysisFile,
-    out: Annotated[Path, typer.Option(help="The run directory; must not exist yet.")],
+    out: Annotated[Path, typer.Option(help="The run directory; new, unless resumed.")],
     store: Annotated[
         Path | None, typer.Option(help="A prepared store to use; else RUN/store is made.")
     ] = None,
@@ -91,6 +91,7 @@ def train(
     """
     import sys
 
+    from particle_transformer.artefact.run_folder import RunFolder
     from particle_transformer.cli.tables import print_training
     from particle_transformer.training.ranks import launch, started_as
 
@@ -102,14 +103,22 @@ def train(
             raise typer.Exit(status)
         return
     from particle_transformer.training.run import train as run
+    from particle_transformer.training.unfinished import is_finished
 
     if ranks.rank:
         run(analysis, out, store=store, unblind=unblind, resume=resume)
         return
-    with Progress() as progress:
-        run(analysis, out, store=store, unblind=unblind, resume=resume, progress=progress)
+    folder = RunFolder(out)
+    before = resume and is_finished(folder)
+    try:
+        with Progress() as progress:
+            run(analysis, out, store=store, unblind=unblind, resume=resume, progress=progress)
+    except KeyboardInterrupt:
+        if folder.unfinished.exists():
+            typer.echo(f"{out}: what was done is kept; give --resume to go on", err=True)
+        raise
     print_training(out)
-    say(f"trained {out}")
+    say(f"trained before: {out}" if before else f"trained {out}")
 
 
 def evaluate(

@@ -44,8 +44,6 @@ class History(Callback):
     ----------
     records
         One per epoch.
-    complete
-        Whether the fit is over, by its last epoch or by early stopping.
 
     Parameters
     ----------
@@ -55,7 +53,6 @@ class History(Callback):
 
     def __init__(self, progress: Progress | None = None) -> None:
         self.records: list[EpochRecord] = []
-        self.complete = False
         self._progress = progress
         self._learning_rate = 0.0
         self._started = 0.0
@@ -63,12 +60,11 @@ class History(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The history; Lightning keeps it in checkpoints."""
-        return {"records": self.records, "complete": self.complete}
+        return {"records": self.records}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the history of a checkpoint."""
         self.records = list(state_dict["records"])
-        self.complete = bool(state_dict["complete"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -107,7 +103,6 @@ class History(Callback):
         record = {"epoch": trainer.current_epoch, **terms, "val_auc": auc}
         record["learning_rate"] = self._learning_rate
         self.records.append(cast("EpochRecord", record))
-        self.complete = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         self._report(trainer, self.records[-1])
 
     def _report(self, trainer: Trainer, record: EpochRecord | None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import time
+import warnings
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import LightningModule, Trainer
 
-__all__ = ["AtomicCheckpointIO", "LastCheckpoint", "load_checkpoint"]
+    from particle_transformer.training.callbacks import History
+
+__all__ = ["AtomicCheckpointIO", "BestCheckpoint", "LastCheckpoint", "load_checkpoint"]
+
+_EXPECTED = ("fit", "complete", "state_dict")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -30,22 +36,33 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputFileError
-        If it is missing or damaged, or holds anything that would have to be executed.
+        If it is missing or damaged, is none of `fit_network`, or holds anything that would have
+        to be executed.
     """
+    mend = f"remove {path.parent} and resume: this network's training begins anew then"
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about what is refused below
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        reason = str(error).strip().partition("\n")[0]
         message = (
             f"{path}: refused, for it holds more than tensors and plain values, or is damaged "
-            f"({reason}); remove it and train again"
+            f"({_reason(error)}); {mend}"
         )
         raise InputFileError(message) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        message = f"{path}: not a checkpoint of aot train ({reason}); remove it and train again"
+    except Exception as error:  # damaged bytes make unpickling fail in any way
+        message = f"{path}: not a checkpoint of aot train ({_reason(error)}); {mend}"
         raise InputFileError(message) from error
-    return content
+    if not isinstance(content, dict) or not content.keys() >= {*_EXPECTED}:
+        message = f"{path}: not a checkpoint of aot train (no {', '.join(_EXPECTED)}); {mend}"
+        raise InputFileError(message)
+    checkpoint: dict[str, Any] = content
+    return checkpoint
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -87,8 +104,37 @@ class AtomicCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
+class BestCheckpoint(Checkpoint):
+    """Write the state of the epoch of the lowest validation loss, the earliest of several.
+
+    It keeps no state, and so no path: Lightning's own ModelCheckpoint forgets what was best when
+    the folder has been moved.
+
+    Parameters
+    ----------
+    path
+        The file.
+    history
+        The epochs so far.
+    """
+
+    def __init__(self, path: Path, history: History) -> None:
+        self._path = path
+        self._history = history
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write one if this epoch is the best so far; its record is there by now."""
+        del pl_module
+        *before, now = [record["val_loss"] for record in self._history.records]
+        if now < min(before, default=math.inf):
+            trainer.save_checkpoint(self._path)
+
+
 class LastCheckpoint(Checkpoint):
     """Write the state of the fit at the end of each epoch, and every few minutes.
+
+    Checkpoints say under the key ``complete`` whether the fit is over, by its last epoch or by
+    early stopping.
 
     Parameters
     ----------
@@ -105,6 +151,7 @@ class LastCheckpoint(Checkpoint):
         self._fit_of = dict(fit_of)
         self._seconds = 60 * minutes
         self._written = time.monotonic()
+        self._complete = False
 
     def on_train_batch_end(
         self,
@@ -118,6 +165,8 @@ class LastCheckpoint(Checkpoint):
         del pl_module, outputs, batch
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # accumulated gradients are no part of a checkpoint
+        if trainer.is_last_batch:
+            return  # Lightning would resume after the validation that is still to come
         due = time.monotonic() - self._written >= self._seconds
         if trainer.strategy.broadcast(due):  # ranks write together, so one of them decides
             self._write(trainer)
@@ -125,13 +174,15 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Say what fit it is of."""
+        """Say what fit it is of, and whether that is over."""
         del trainer, pl_module
         checkpoint["fit"] = self._fit_of
+        checkpoint["complete"] = self._complete
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write one; the epoch's validation is over by now."""
+        """Write one; validation is over by now, and early stopping has decided."""
         del pl_module
+        self._complete = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:

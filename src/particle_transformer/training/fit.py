@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
+import signal
 import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 
 from particle_transformer.atomic import replacing
 from particle_transformer.errors import SampleError
@@ -20,6 +22,7 @@ from particle_transformer.model import ScalingFit
 from particle_transformer.training.callbacks import EpochRecord, History, Progress
 from particle_transformer.training.checkpoints import (
     AtomicCheckpointIO,
+    BestCheckpoint,
     LastCheckpoint,
     load_checkpoint,
 )
@@ -104,9 +107,11 @@ def fit_network(
     checkpoint_dir
         Gets ``best.ckpt`` and ``last.ckpt``.
     log_dir
-        Gets what loggers write, by default ``metrics.csv``.
+        Gets what loggers write, by default ``metrics.csv``; that of a fit that is resumed becomes
+        ``metrics-1.csv`` (``-2``, …).
     resume
-        Go on where ``last.ckpt`` was written; begin if there is none.
+        Go on where ``last.ckpt`` was written; begin if there is none. If not, what is left of an
+        older fit is removed.
     names
         What features and processes are called in messages.
     loggers
@@ -150,14 +155,19 @@ def fit_network(
     best, last = checkpoint_dir / BEST, checkpoint_dir / LAST
     fit_of = _description(model, settings)
     found = load_checkpoint(last) if resume and last.exists() else None
-    if found is not None:
-        _check_same_fit(found, fit_of, last)
     history = History(progress)
     if found is not None:
+        _check_same_fit(found, fit_of, last)
         history.load_state_dict(found["callbacks"][history.state_key])
+        if ranks.rank == 0 and not found["complete"]:
+            _keep_log(log_dir)
+    elif not resume and ranks.rank == 0:
+        # Or one killed before its first checkpoint would be resumed from an older one's.
+        for path in (last, best, checkpoint_dir / _RATE):
+            path.unlink(missing_ok=True)
     with _quiet_lightning(), _seeded(settings.seed), _threads(threads):
         settings = _with_learning_rate(model, data, settings, checkpoint_dir / _RATE, resume, ranks)
-        if not history.complete:
+        if found is None or not found["complete"]:
             trainer = Trainer(
                 **_devices(ranks),
                 plugins=[AtomicCheckpointIO(), *_environment(ranks)],
@@ -173,13 +183,7 @@ def fit_network(
                     history,
                     HeapTrimmer(),
                     *callbacks,
-                    ModelCheckpoint(
-                        checkpoint_dir,
-                        filename=best.stem,
-                        monitor="val_loss",
-                        save_top_k=1,
-                        enable_version_counter=False,
-                    ),
+                    BestCheckpoint(best, history),
                     LastCheckpoint(last, settings.checkpoint_minutes, fit_of),
                 ],
                 num_sanity_val_steps=0,
@@ -204,13 +208,24 @@ def fit_network(
 def _run(
     trainer: Trainer, module: EventClassifier, data: EventDataModule, last: Path | None
 ) -> None:
+    handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last)
     except SystemExit as error:
-        # Lightning turns Ctrl-C into an exit; give the caller the interrupt itself.
+        # Lightning turns Ctrl-C into an exit and ignores every further one; give the caller the
+        # interrupt itself.
         if trainer.interrupted:
+            signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from error
         raise
+
+
+def _keep_log(folder: Path) -> None:
+    """Rename the log of what was trained before: the logger begins a new one."""
+    log = folder / "metrics.csv"
+    if log.exists():
+        names = (folder / f"metrics-{number}.csv" for number in itertools.count(1))
+        log.rename(next(path for path in names if not path.exists()))
 
 
 def _devices(ranks: Ranks) -> dict[str, Any]:
@@ -275,7 +290,7 @@ def _description(model: AnalysisObjectTransformer, settings: FitSettings) -> dic
 
 
 def _check_same_fit(found: dict[str, Any], fit_of: dict[str, str], last: Path) -> None:
-    before = found.get("fit", {})
+    before = found["fit"]
     for key in sorted(before.keys() | fit_of.keys()):
         then, now = before.get(key, "nothing"), fit_of.get(key, "nothing")
         if then != now:

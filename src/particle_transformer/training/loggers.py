@@ -54,6 +54,8 @@ def make_loggers(wanted: Sequence[Mapping[str, Any]], folder: Path) -> list[Logg
         where: dict[str, Any] = {"save_dir": str(folder)}
         if name in ("csv", "tensorboard"):
             where |= {"name": "", "version": ""}
+        if name == "csv":
+            where["flush_logs_every_n_steps"] = 1  # there is a row per epoch; none is lost then
         try:
             made.append(known[name](**{**where, **options}))
         except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -226,6 +227,8 @@ def train_network(
             "store_fingerprint": manifest.fingerprint,
         }
         path = run.network(*place)
+        for left in path.parent.glob(f".{path.name}.*"):  # of one killed while it was written
+            shutil.rmtree(left)
         if not path.exists():  # killed between this and the note of the result
             save_artefact(path, model, metadata)
         progress.finish(fit.best_epoch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,21 @@ import torch
 from particle_transformer._version import __version__
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder
 from particle_transformer.atomic import replacing
-from particle_transformer.config import dump_analysis, load_analysis
 from particle_transformer.data import Store, StoreRows, prepare
-from particle_transformer.errors import IncompleteStoreError, InputFileError, SampleError
+from particle_transformer.errors import (
+    IncompleteStoreError,
+    InputFileError,
+    OutputError,
+    SampleError,
+)
 from particle_transformer.training.network import NetworkTask, train_network
 from particle_transformer.training.progress import NetworkProgress, silent
 from particle_transformer.training.ranks import joined
 from particle_transformer.training.roles import check_folds
-from particle_transformer.training.unfinished import begun
+from particle_transformer.training.unfinished import begun, check_same, is_finished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from lightning.pytorch import Callback
@@ -79,25 +83,37 @@ def train(
         For every mistake in the input; if there is nothing yet to resume, nothing is left then.
     """
     with joined() as ranks:
-        if resume and _is_finished(RunFolder(out), analysis):
+        run = RunFolder(out)
+        if resume and is_finished(run):
+            check_same(run, analysis)
             return out
         with ExitStack() as stack:
-            run = RunFolder(out)
             if ranks.rank == 0:
                 stack.enter_context(begun(out, analysis, resume=resume))
                 _prepare(analysis, run, store, unblind=unblind, progress=progress)
             ranks.wait()
             source = Store(run.path / str(json.loads(run.unfinished.read_text())["store"]))
             source.verify()
-            _train(analysis, source, run, ranks, progress or silent, callbacks)
+            with _kept(out):
+                _train(analysis, source, run, ranks, progress or silent, callbacks)
             ranks.wait()
     return out
 
 
-def _is_finished(run: RunFolder, analysis: Analysis) -> bool:
-    if not run.record.exists() or run.unfinished.exists():
-        return False
-    return dump_analysis(load_analysis(run.analysis)) == dump_analysis(analysis)
+@contextmanager
+def _kept(out: Path) -> Iterator[None]:
+    """Say that a training that could not write something can go on."""
+    try:
+        yield
+    except (OutputError, OSError) as error:
+        what = str(error)
+        if isinstance(error, OSError):
+            what = f"{error.filename or out}: {error.strerror or error}"
+        message = (
+            f"{what}; what was trained before is kept: mend that, and go on with aot train FILE "
+            f"--out {out} --resume"
+        )
+        raise OutputError(message) from error
 
 
 def _prepare(
@@ -109,10 +125,14 @@ def _prepare(
     progress: Callable[[str, int, int], None] | None,
 ) -> None:
     """Prepare the events, and note where they are; a resumed run must find the same ones."""
+    note = json.loads(run.unfinished.read_text())
+    where = note.get("store", "store") if store is None else str(store.resolve())
+    if "store" not in note:  # a training killed while it prepares must find the same one again
+        _write_note(run, {"store": where})
     try:
-        path = prepare(analysis, store or run.path / "store", unblind=unblind, progress=progress)
+        path = prepare(analysis, run.path / where, unblind=unblind, progress=progress)
     except IncompleteStoreError as error:
-        if store is not None:
+        if where != "store":
             raise
         # What could be read goes with the unfinished run.
         reason = str(error).partition(" [")[0]
@@ -122,17 +142,18 @@ def _prepare(
         )
         raise InputFileError(message) from error
     fingerprint = Store(path).manifest.fingerprint
-    note = json.loads(run.unfinished.read_text())
-    before = note.get("store_fingerprint", fingerprint)
-    if before != fingerprint:
+    if note.get("store_fingerprint", fingerprint) != fingerprint:
         message = (
-            f"{path}: the events have changed since the training in {run.path} began; train anew "
-            "with another --out"
+            f"{path}: the events have changed since the training in {run.path} began (other input "
+            "files, --unblind or another version of this program); train anew with another --out"
         )
         raise InputFileError(message)
-    where = "store" if store is None else str(path.resolve())
+    _write_note(run, {"store": where, "store_fingerprint": fingerprint})
+
+
+def _write_note(run: RunFolder, note: dict[str, str]) -> None:
     with replacing(run.unfinished) as partial:
-        partial.write_text(json.dumps({"store": where, "store_fingerprint": fingerprint}) + "\n")
+        partial.write_text(json.dumps(note) + "\n")
 
 
 def _train(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
 
-__all__ = ["begun", "differences"]
+__all__ = ["begun", "check_same", "differences", "is_finished"]
 
 _LOCK = ".lock"
+_PARTIAL = ".unfinished.partial.json"  # as `replacing` calls it
 
 
 @contextmanager
@@ -50,66 +52,123 @@ def begun(out: Path, analysis: Analysis, *, resume: bool) -> Iterator[RunFolder]
     """
     check_name(out)
     run = RunFolder(out)
-    fresh = not run.unfinished.exists()
-    if fresh:
-        check_new(out, "aot train")
+    _check(run, analysis, resume=resume)
+    missing = [parent for parent in (out, *out.parents) if not parent.exists()]
+    with _writing(out):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            _remove_empty(missing)
+            raise
+        with _held(run):
+            _check(run, analysis, resume=resume)  # another program was at work, perhaps, until now
+            fresh = not run.unfinished.exists()
+            try:
+                # The mark comes first: what has it can be resumed, whatever else is there.
+                if fresh:
+                    with replacing(run.unfinished) as partial:
+                        partial.write_text("{}\n")
+                if not run.analysis.exists():
+                    with replacing(run.analysis) as partial:
+                        partial.write_text(dump_analysis(analysis), encoding="utf-8")
+                yield run
+            except (AOTError, OSError):
+                if fresh and not (out / "checkpoints").exists():
+                    _take_back(out, missing)
+                raise
+
+
+def is_finished(run: RunFolder) -> bool:
+    """Whether a folder holds a run that is trained to its end."""
+    return run.record.exists() and not run.unfinished.exists()
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"{out}: cannot be written ({error.strerror or error})"
+        raise OutputError(message) from error
+
+
+def _check(run: RunFolder, analysis: Analysis, *, resume: bool) -> None:
+    """Check that a training may begin, or go on, in the folder."""
+    if not run.unfinished.exists():
+        if {path.name for path in _content(run.path)} - {_LOCK, _PARTIAL}:  # of one killed at once
+            check_new(run.path, "aot train")
     elif not resume:
         message = (
-            f"{out}: holds a training that has not ended; give --resume to go on, or remove it, or "
-            "give aot train another --out"
+            f"{run.path}: holds a training that has not ended; give --resume to go on, or remove "
+            "it, or give aot train another --out"
         )
         raise OutputError(message)
-    else:
-        _check_same(run, analysis)
-    missing = [parent for parent in (out, *out.parents) if not parent.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with _held(run):
-            if fresh:
-                run.analysis.write_text(dump_analysis(analysis), encoding="utf-8")
-                with replacing(run.unfinished) as partial:
-                    partial.write_text("{}\n")
-            yield run
-    except (AOTError, OSError) as error:
-        if fresh and not (out / "checkpoints").exists():
-            _take_back(out, missing)
-        if isinstance(error, OSError):
-            message = f"{out}: cannot be written ({error.strerror or error})"
-            raise OutputError(message) from error
-        raise
+    elif run.analysis.exists():
+        check_same(run, analysis)
+
+
+def _content(out: Path) -> list[Path]:
+    return list(out.iterdir()) if out.is_dir() else [out] if out.exists() else []
 
 
 def _take_back(out: Path, missing: list[Path]) -> None:
-    shutil.rmtree(out, ignore_errors=True)
-    if out not in missing and out.parent.exists():
-        out.mkdir(exist_ok=True)  # an empty folder that was there before
-    for parent in missing:
-        try:
-            parent.rmdir()
-        except OSError:  # it is gone, or holds something
-            continue
+    if out in missing:
+        shutil.rmtree(out, ignore_errors=True)
+    else:  # an empty folder that was there before
+        for path in _content(out):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    _remove_empty(missing)
+
+
+def _remove_empty(missing: list[Path]) -> None:
+    for folder in missing:
+        with suppress(OSError):  # it is gone, or holds something
+            folder.rmdir()
 
 
 @contextmanager
 def _held(run: RunFolder) -> Iterator[None]:
     """Let no other program train in the folder; the system ends the hold with the process."""
-    with (run.path / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = f"{run.path}: another aot train is at work there; wait for it, or end it"
-            raise OutputError(message) from error
-        try:
-            yield
-        finally:
-            (run.path / _LOCK).unlink(missing_ok=True)
+    path = run.path / _LOCK
+    while True:
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"{run.path}: another aot train is at work there; wait for it, or end it"
+                raise OutputError(message) from error
+            if not _is_file_at(lock.fileno(), path):
+                continue  # its last holder removed it between opening and locking
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
-def _check_same(run: RunFolder, analysis: Analysis) -> None:
+def _is_file_at(descriptor: int, path: Path) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def check_same(run: RunFolder, analysis: Analysis) -> None:
+    """Check that the run in a folder is that of an analysis.
+
+    Raises
+    ------
+    OutputError
+        If it is that of another one; the message says which keys differ.
+    """
     try:
         before = yaml.safe_load(run.analysis.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        message = f"{run.analysis}: cannot be read ({error}); remove {run.path} and train again"
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = str(error).partition("\n")[0]
+        message = f"{run.analysis}: cannot be read ({reason}); remove {run.path} and train again"
         raise OutputError(message) from error
     changed = differences(before, yaml.safe_load(dump_analysis(analysis)))
     if changed:
