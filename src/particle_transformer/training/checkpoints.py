@@ -118,6 +118,8 @@ class LastCheckpoint(Checkpoint):
         del pl_module, outputs, batch
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # accumulated gradients are no part of a checkpoint
+        if trainer.is_last_batch:
+            return  # Lightning would resume after the validation that is still to come
         due = time.monotonic() - self._written >= self._seconds
         if trainer.strategy.broadcast(due):  # ranks write together, so one of them decides
             self._write(trainer)

@@ -165,7 +165,9 @@ def fit_network(
                 max_epochs=settings.epochs,
                 gradient_clip_val=settings.gradient_clip,
                 accumulate_grad_batches=settings.accumulate,
-                logger=make_loggers(loggers, log_dir),
+                logger=make_loggers(
+                    loggers, log_dir, steps=0 if found is None else int(found["global_step"])
+                ),
                 log_every_n_steps=1,
                 callbacks=[
                     *([] if settings.ema is None else [EMAWeightAveraging(decay=settings.ema)]),
@@ -308,7 +310,6 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # A second fit into the same folder replaces the first.
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists", UserWarning)
-            warnings.filterwarnings("ignore", r"Experiment logs directory .* exists", UserWarning)
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates.
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
             yield
