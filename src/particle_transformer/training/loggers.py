@@ -115,10 +115,9 @@ def make_loggers(
             where["steps"] = steps
         if name == "tensorboard":
             # Its queue is written by the clock, whatever is flushed: the less is lost by a kill.
-            where |= {"name": "", "version": "", "flush_secs": 1}
-        if name == "tensorboard" and steps:
-            # The files are named by the second: one of the same second must not be overwritten.
-            where |= {"purge_step": steps, "filename_suffix": f".step-{steps}"}
+            where |= {"name": "", "version": "", "flush_secs": 1, "purge_step": steps}
+            if steps:  # files are named by the second, and one of the same second would be lost
+                where["filename_suffix"] = f".step-{steps}"
         try:
             made.append(known[name](**{**where, **options}))
         except (TypeError, ValueError) as error:
