@@ -63,7 +63,7 @@ def print_cutflow(manifest: Manifest) -> None:
 def print_training(run: Path) -> None:
     """What a network was trained on: events, and how many their signed weights are worth."""
     networks = RunFolder(run).read_record()["networks"]
-    table = Table("process", title="Training events of a network, mean over the folds")
+    table = Table("process", title="Training events, mean of the networks")
     table.add_column("events", justify="right")
     table.add_column("effective events", justify="right")
     for process in networks[0]["training_events"]:
