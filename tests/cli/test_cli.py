@@ -13,6 +13,7 @@ import yaml
 
 from helpers.runs import small_analysis
 from particle_transformer import __version__
+from particle_transformer.cli import commands
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,6 +171,27 @@ def test_train_refuses_a_folder_with_content(tmp_path: Path) -> None:
 
 def test_evaluate_refuses_what_is_no_run(tmp_path: Path) -> None:
     assert_one_line(aot("evaluate", tmp_path), "not a run", "aot train")
+
+
+def test_plots_of_the_epochs_are_drawn_unless_they_are_not_wanted_or_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = small_analysis(tmp_path, epochs=1)
+    commands.train(file, tmp_path / "drawn", store=tmp_path / "store")
+    for fold in range(2):
+        plots = tmp_path / "drawn" / "logs" / f"fold-{fold}" / "network-0" / "plots"
+        assert sorted(path.name for path in plots.iterdir()) == [
+            "epoch-000-correlation.png", "epoch-000-roc.png", "epoch-000-score.png"
+        ]  # fmt: skip
+    commands.train(file, tmp_path / "bare", store=tmp_path / "store", plots=False)
+    assert "no plots" not in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "mplhep", None)
+    commands.train(file, tmp_path / "lean", store=tmp_path / "store")
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "no plots" in line]
+    assert told.startswith("no plots of the epochs: mplhep is not installed")
+    assert told.endswith("pip install 'analysis-object-transformer[report]'")
+    for name in ("bare", "lean"):
+        assert not list((tmp_path / name).rglob("plots"))
 
 
 @pytest.mark.parametrize(

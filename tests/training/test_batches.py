@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, Trainer
 
 from particle_transformer.errors import SampleError
 from particle_transformer.events import RowSet
+from particle_transformer.events.conditioning import Conditioning
 from particle_transformer.training import datamodule, sampler
 from particle_transformer.training.datamodule import BatchLoader, EventDataModule, EventDataset
 from particle_transformer.training.module import EventClassifier
@@ -208,6 +209,27 @@ def test_validation_comes_in_order_and_momenta_only_on_demand() -> None:
     batches = list(data.val_dataloader())
     np.testing.assert_array_equal(torch.cat([b[1] for b in batches]), target[40:])
     assert all(packed.momenta is None for packed, *_ in batches)
+
+
+def test_an_excerpt_of_the_training_is_evenly_spaced_and_treated_as_validation() -> None:
+    events, target = toy_events(60)
+    training, validation = (
+        make_sample(events, rows, [0, 1]) for rows in (np.arange(40), np.arange(40, 60))
+    )
+    conditioning = Conditioning(("mass",), ((1.0,), (2.0,)), (0.5, 0.5), (-1, 0))
+    data = EventDataModule(
+        training, validation, batch_size=3, seed=3, momenta=False, conditioning=conditioning
+    )
+    expected = conditioning.apply(events, conditioning.fixed_draws(events.identity)).event
+    for wanted, rows in (
+        (10, np.arange(0, 40, 4)),
+        (7, [0, 5, 11, 17, 22, 28, 34]),
+        (99, range(40)),
+    ):
+        batches = list(data.training_excerpt(wanted))
+        np.testing.assert_array_equal(torch.cat([batch.target for batch in batches]), target[rows])
+        found = torch.cat([batch.events.event for batch in batches])
+        np.testing.assert_array_equal(found, expected[rows])
 
 
 def test_roles_are_checked() -> None:

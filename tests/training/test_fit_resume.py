@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import pickle
 import shutil
@@ -247,17 +246,6 @@ def test_another_fit_is_not_resumed(tmp_path: Path) -> None:
         _fit(tmp_path, replace(PLAIN, weight_decay=0.5), resume=True)
     # How often checkpoints are written changes nothing.
     _fit(tmp_path, replace(PLAIN, checkpoint_minutes=1e9), resume=True)
-
-
-def test_the_logs_of_all_attempts_are_kept(tmp_path: Path) -> None:
-    _kill(tmp_path, PLAIN, 6)
-    _kill(tmp_path, PLAIN, 4, resume=True)
-    _fit(tmp_path, PLAIN, resume=True)
-    epochs = []
-    for name in ("metrics-1.csv", "metrics-2.csv", "metrics.csv"):
-        with (tmp_path / "logs" / name).open(newline="") as file:
-            epochs.append([row["epoch"] for row in csv.DictReader(file)])
-    assert epochs == [["0"], ["1"], ["2"]]
 
 
 def test_after_an_interrupt_the_next_one_is_heard(tmp_path: Path) -> None:

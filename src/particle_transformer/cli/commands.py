@@ -10,7 +10,12 @@ import typer
 from particle_transformer.cli.progress import Progress, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lightning.pytorch import Callback
+
     from particle_transformer.config import Analysis
+    from particle_transformer.training.network import NetworkTask
 
 __all__ = ["demo", "evaluate", "prepare", "simulate", "train", "tune", "validate"]
 
@@ -84,6 +89,13 @@ def train(
     devices: Annotated[
         int, typer.Option(min=1, help="Processes that train each network together, one per GPU.")
     ] = 1,
+    plots: Annotated[
+        bool,
+        typer.Option(
+            "--plots/--no-plots",
+            help="Draw scores, ROC curve and correlations after each epoch, into RUN/logs.",
+        ),
+    ] = True,
 ) -> None:
     """Train the networks of every fold.
 
@@ -108,11 +120,20 @@ def train(
     if ranks.rank:
         run(analysis, out, store=store, unblind=unblind, resume=resume)
         return
+    callbacks = _epoch_plots(out) if plots else None
     folder = RunFolder(out)
     before = resume and is_finished(folder)
     try:
         with Progress() as progress:
-            run(analysis, out, store=store, unblind=unblind, resume=resume, progress=progress)
+            run(
+                analysis,
+                out,
+                store=store,
+                unblind=unblind,
+                resume=resume,
+                progress=progress,
+                callbacks=callbacks,
+            )
     except KeyboardInterrupt:
         if folder.unfinished.exists():
             typer.echo(f"{out}: what was done is kept; give --resume to go on", err=True)
@@ -235,6 +256,18 @@ def demo(
         train(sample / "analysis.yaml", run)
     say("3/3 scoring every event by the network of its own fold")
     evaluate(run)
+
+
+def _epoch_plots(out: Path) -> Callable[[NetworkTask], Sequence[Callback]] | None:
+    """Plots after each epoch; a convenience, so that a training goes on without them."""
+    from particle_transformer.errors import MissingExtraError
+    from particle_transformer.report.epochs import epoch_plots
+
+    try:
+        return epoch_plots(out)
+    except MissingExtraError as error:
+        say(f"no plots of the epochs: {error}")
+        return None
 
 
 def _load(file: Path) -> Analysis:

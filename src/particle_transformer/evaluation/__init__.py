@@ -7,6 +7,7 @@ Weights are the signed physics weights. A figure that the events do not define i
 
 from particle_transformer.evaluation.bootstrap import RocBand, poisson_bootstrap, roc_band
 from particle_transformer.evaluation.calibration import Reliability, reliability
+from particle_transformer.evaluation.correlation import correlation_matrix
 from particle_transformer.evaluation.distance_correlation import distance_correlation_squared
 from particle_transformer.evaluation.figure import Figure, effective_events
 from particle_transformer.evaluation.metrics import evaluate
@@ -37,6 +38,7 @@ __all__ = [
     "asimov_significance",
     "auc",
     "auc_unweighted",
+    "correlation_matrix",
     "distance_correlation_squared",
     "effective_events",
     "efficiency",

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from particle_transformer.errors import SampleError
 from particle_transformer.events.packed import PackedBatch
+from particle_transformer.events.rowset import RowSet
 from particle_transformer.training.augmentation import Augmentation, random_draws
 from particle_transformer.training.batch import Batch
 from particle_transformer.training.sampler import BatchSampler, Sampling
@@ -277,6 +278,17 @@ class EventDataModule(LightningDataModule):
         rows = [self.validation.rows]
         sampler = BatchSampler(rows, 4 * self.batch_size, None, **self._rank())
         return BatchLoader(self._dataset(self.validation), sampler, conditioning=self.conditioning)
+
+    def training_excerpt(self, events: int) -> BatchLoader:
+        """At most so many training events, evenly spaced, treated as validation events are.
+
+        To compare what the network does with both; the same events in every rank.
+        """
+        rows = self.training.rows
+        positions = np.arange(min(events, len(rows))) * len(rows) // min(events, len(rows))
+        chosen = RowSet.from_index(rows.select(positions), rows.size)
+        sampler = BatchSampler([chosen], 4 * self.batch_size, None)
+        return BatchLoader(self._dataset(self.training), sampler, conditioning=self.conditioning)
 
     def _dataset(self, sample: Sample) -> EventDataset:
         return EventDataset(sample, momenta=self.momenta)

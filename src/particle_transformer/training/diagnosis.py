@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Names", "cause"]
 
 _EXTREME = 50.0  # standard deviations: far beyond what a feature in physical units has
+_LARGEST = 1e18  # what float32 can still take the square of, and sum
+_COMPONENTS = ("px", "py", "pz", "E")
 
 
 @dataclass(frozen=True)
@@ -61,47 +63,68 @@ def cause(model: AnalysisObjectTransformer, batch: Batch, names: Names) -> str:
             "first), so an earlier step has spoilt them: lower the learning rate or gradient_clip"
         )
     columns = list(_columns(model, batch, names))
-    for what, values, _, event in columns:
-        rows = torch.nonzero(~torch.isfinite(values)).flatten()
+    for column in columns:
+        rows = torch.nonzero(~torch.isfinite(column.values)).flatten()
         if len(rows):
-            return _told(what, values[rows[0]], batch, event[rows[0]], names, "")
-    extreme = [column for column in columns if len(column[1])]
-    if extreme:
-        what, values, scaled, event = max(extreme, key=lambda column: float(column[2].abs().max()))
-        row = scaled.abs().argmax()
-        deviations = float(scaled[row])
-        if abs(deviations) > _EXTREME:
-            far = f", {deviations:.3g} standard deviations from its mean in training"
-            return _told(what, values[row], batch, event[row], names, far)
+            return _told(column, int(rows[0]), batch, names, "")
+    for column in columns:
+        rows = torch.nonzero(column.values.abs() > _LARGEST).flatten()
+        if len(rows):
+            return _told(column, int(rows[0]), batch, names, ", too large for float32's squares")
+    scaled = [
+        (column, column.deviations)
+        for column in columns
+        if column.deviations is not None and len(column.values)
+    ]
+    if scaled:
+        column, deviations = max(scaled, key=lambda pair: float(pair[1].abs().max()))
+        row = int(deviations.abs().argmax())
+        far = float(deviations[row])
+        if abs(far) > _EXTREME:
+            more = f", {far:.3g} standard deviations from its mean in training"
+            return _told(column, row, batch, names, more)
     return (
         "its inputs are finite and not extreme: lower the learning rate, or use precision: float32"
     )
 
 
-def _columns(
-    model: AnalysisObjectTransformer, batch: Batch, names: Names
-) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-    """What each column is called, its values (rows,), scaled ones, and their events."""
+class _Column(NamedTuple):
+    """What a column is called, its values (rows,), what they are after scaling, their events."""
+
+    what: str
+    values: Tensor
+    event: Tensor
+    deviations: Tensor | None = None
+
+
+def _columns(model: AnalysisObjectTransformer, batch: Batch, names: Names) -> Iterator[_Column]:
+    """Whatever the loss is computed of."""
     events = torch.arange(len(batch.events), device=batch.target.device)
+    owners = {
+        name: torch.repeat_interleave(events, offsets.diff())
+        for name, offsets in batch.events.offsets.items()
+    }
     for name, scaling in zip(model.collections, model.object_scaling, strict=True):
         values = batch.events.objects[name]
-        owner = torch.repeat_interleave(events, batch.events.offsets[name].diff())
-        for column, (own, scaled) in enumerate(zip(values.T, scaling(values).T, strict=True)):
-            text = _name(names.objects.get(name, ()), column)
-            yield f"feature {text} of {name}", own, scaled, owner
+        for number, (own, scaled) in enumerate(zip(values.T, scaling(values).T, strict=True)):
+            text = _name(names.objects.get(name, ()), number)
+            yield _Column(f"feature {text} of {name}", own, owners[name], scaled)
     event = batch.events.event
-    for column, (own, scaled) in enumerate(zip(event.T, model.event_scaling(event).T, strict=True)):
-        yield f"event feature {_name(names.event, column)}", own, scaled, events
-    for column, own in enumerate(batch.spectators.T):
-        scaled = (own - own.mean()) / own.std().clamp_min(1e-30)
-        yield f"spectator {_name(names.spectators, column)}", own, scaled, events
-    yield "the training weight", batch.weight, torch.zeros_like(batch.weight), events
+    for number, (own, scaled) in enumerate(zip(event.T, model.event_scaling(event).T, strict=True)):
+        yield _Column(f"event feature {_name(names.event, number)}", own, events, scaled)
+    for name, momenta in (batch.events.momenta or {}).items():
+        for component, own in zip(_COMPONENTS, momenta.T, strict=True):
+            yield _Column(f"the momentum {component} of {name}", own, owners[name])
+    for number, own in enumerate(batch.spectators.T):
+        yield _Column(f"spectator {_name(names.spectators, number)}", own, events)
+    yield _Column("the training weight", batch.weight, events)
 
 
 def _name(names: Sequence[str], number: int) -> str:
     return repr(names[number]) if number < len(names) else str(number)
 
 
-def _told(what: str, value: Tensor, batch: Batch, event: Tensor, names: Names, more: str) -> str:
-    process = _name(names.processes, int(batch.process[event]))
-    return f"{what} is {float(value):g} in an event of process {process}{more}"
+def _told(column: _Column, row: int, batch: Batch, names: Names, more: str) -> str:
+    process = _name(names.processes, int(batch.process[column.event[row]]))
+    value = float(column.values[row])
+    return f"{column.what} is {value:g} in an event of process {process}{more}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import logging
 import signal
@@ -107,8 +106,7 @@ def fit_network(
     checkpoint_dir
         Gets ``best.ckpt`` and ``last.ckpt``.
     log_dir
-        Gets what loggers write, by default ``metrics.csv``; that of a fit that is resumed becomes
-        ``metrics-1.csv`` (``-2``, …).
+        Gets what loggers write, by default ``metrics.csv``.
     resume
         Go on where ``last.ckpt`` was written; begin if there is none. If not, what is left of an
         older fit is removed.
@@ -159,8 +157,6 @@ def fit_network(
     if found is not None:
         _check_same_fit(found, fit_of, last)
         history.load_state_dict(found["callbacks"][history.state_key])
-        if ranks.rank == 0 and not found["complete"]:
-            _keep_log(log_dir)
     elif not resume and ranks.rank == 0:
         # Or one killed before its first checkpoint would be resumed from an older one's.
         for path in (last, best, checkpoint_dir / _RATE):
@@ -175,7 +171,9 @@ def fit_network(
                 max_epochs=settings.epochs,
                 gradient_clip_val=settings.gradient_clip,
                 accumulate_grad_batches=settings.accumulate,
-                logger=make_loggers(loggers, log_dir),
+                logger=make_loggers(
+                    loggers, log_dir, steps=0 if found is None else int(found["global_step"])
+                ),
                 log_every_n_steps=1,
                 callbacks=[
                     *([] if settings.ema is None else [EMAWeightAveraging(decay=settings.ema)]),
@@ -218,14 +216,6 @@ def _run(
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from error
         raise
-
-
-def _keep_log(folder: Path) -> None:
-    """Rename the log of what was trained before: the logger begins a new one."""
-    log = folder / "metrics.csv"
-    if log.exists():
-        names = (folder / f"metrics-{number}.csv" for number in itertools.count(1))
-        log.rename(next(path for path in names if not path.exists()))
 
 
 def _devices(ranks: Ranks) -> dict[str, Any]:
@@ -323,7 +313,6 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # A second fit into the same folder replaces the first.
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists", UserWarning)
-            warnings.filterwarnings("ignore", r"Experiment logs directory .* exists", UserWarning)
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates.
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
             yield

@@ -15,12 +15,12 @@ from particle_transformer.evaluation import auc
 from particle_transformer.training.diagnosis import Names, cause
 from particle_transformer.training.means import EpochMeans
 from particle_transformer.training.ranks import gather_objects
+from particle_transformer.training.scores import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from particle_transformer.events.packed import PackedBatch
@@ -63,11 +63,17 @@ class EventClassifier(LightningModule):
     """Train an AnalysisObjectTransformer with weighted events.
 
     Batches are `Batch`. Logs per epoch ``train_loss`` and ``val_loss``, each Σ w ℓ / N over all
-    events of the epoch and all ranks, their terms where there are several, and ``val_auc``, with
-    signed physics weights.
+    events of the epoch and all ranks, their terms where there are several, ``val_auc``, with
+    signed physics weights, and ``learning_rate``, that of the epoch's last step.
 
     What is random in a step (dropout) depends on the seed, the epoch, the batch and the rank, and
     on nothing before it.
+
+    Attributes
+    ----------
+    validation
+        Scores of the validation events of all ranks, from the end of a validation to that of the
+        next; None before the first. Callbacks find them there in ``on_validation_end``.
 
     Parameters
     ----------
@@ -96,7 +102,8 @@ class EventClassifier(LightningModule):
         self.settings = settings
         self.names = names or Names()
         self._means = {"train": EpochMeans(), "val": EpochMeans()}
-        self._scored: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]] = []
+        self.validation: Scores | None = None
+        self._scored: list[Scores] = []
         self._network: Callable[[PackedBatch], Any] = (
             model.predict_packed if settings.objective.regression else model.forward_packed
         )
@@ -118,13 +125,17 @@ class EventClassifier(LightningModule):
         loss, _ = self._loss(batch, batch_index, "train")
         return loss
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Loss and scores of one validation batch."""
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        """Loss and scores of one validation batch; callbacks get the columns of its `Scores`."""
         _, logits = self._loss(batch, batch_index, "val")
-        objective = self.settings.objective
-        is_signal = objective.is_signal(batch.target, logits.shape[1])
-        columns = objective.score(logits.double()), batch.physics_weight.double(), is_signal
-        self._scored.append(tuple(column.cpu().numpy() for column in columns))  # type: ignore[arg-type]
+        self._scored.append(self._scores(batch, logits))
+        return self._scored[-1]._asdict()
+
+    def score(self, batch: Batch) -> Scores:
+        """Scores of a batch by the network as it is; without gradient."""
+        with torch.no_grad():
+            logits, _ = self._outputs(batch)
+        return self._scores(batch, logits)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means of the epoch, and the AUC."""
@@ -134,10 +145,11 @@ class EventClassifier(LightningModule):
                 self.log(f"{stage}_{name}", mean)
         scored = [part for rank in gather_objects(self._scored) for part in rank]
         self._scored = []
-        figure = auc(*(np.concatenate(column) for column in zip(*scored, strict=True)))
+        self.validation = Scores.concatenate(scored)
+        figure = auc(*self.validation)
         if figure.value is not None:
             self.log("val_auc", figure.value)
-        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log("learning_rate", self._last_rate())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, with a warm-up and cosine schedule over all steps of the fit."""
@@ -174,17 +186,33 @@ class EventClassifier(LightningModule):
         total: Tensor = self.trainer.strategy.reduce(value, reduce_op="sum")
         return total
 
-    def _loss(self, batch: Batch, batch_index: int, stage: str) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, scalar, and its logits (events, num_outputs)."""
-        objective = self.settings.objective
+    def _last_rate(self) -> float:
+        """Learning rate of the last step: the schedule stands at the next one's."""
+        schedule = self.trainer.lr_scheduler_configs[0].scheduler
+        assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR), "as configured"
+        return float(schedule.base_lrs[0] * schedule.lr_lambdas[0](schedule.last_epoch - 1))
+
+    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Logits (events, num_outputs) and, where there is regression, (events, targets)."""
         half = self.settings.precision == "bfloat16"
         # Here and not in the Trainer: Lightning's mixed precision refuses fused optimisers.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             outputs = self._network(batch.events)
         logits, regressed = outputs, None
-        if objective.regression is not None:
+        if self.settings.objective.regression is not None:
             logits, regressed = outputs.logits, outputs.scaled_regression
-        logits = logits.float() if half else logits
+        return logits.float() if half else logits, regressed
+
+    def _scores(self, batch: Batch, logits: Tensor) -> Scores:
+        objective = self.settings.objective
+        is_signal = objective.is_signal(batch.target, logits.shape[1])
+        columns = objective.score(logits.double()), batch.physics_weight.double(), is_signal
+        return Scores(*(column.cpu().numpy() for column in columns))
+
+    def _loss(self, batch: Batch, batch_index: int, stage: str) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, scalar, and its logits (events, num_outputs)."""
+        logits, regressed = self._outputs(batch)
+        objective = self.settings.objective
         terms = objective.terms(logits, regressed, batch, self.model.target_scaling)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):

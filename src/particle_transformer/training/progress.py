@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkProgress", "silent"]
 
-_ALL = "all networks"
-
 
 def silent(label: str, done: int, total: int) -> None:
     """Tell nobody."""
@@ -45,12 +43,12 @@ class NetworkProgress:
         networks: int,
     ) -> None:
         self._report = report
-        self._label = f"training fold {task.fold + 1} of {settings.folds}"
+        self._label = f"fold {task.fold + 1} of {settings.folds}"
         if settings.ensemble > 1:
             self._label += f", network {task.number + 1} of {settings.ensemble}"
         self._before = before
         self._networks = networks
-        self._state = ""
+        self._epoch = self._auc = ""
         self._total = 1
 
     def finish(self, best_epoch: int) -> None:
@@ -63,16 +61,20 @@ class NetworkProgress:
     ) -> None:
         """See `particle_transformer.training.callbacks.Progress`."""
         if record is not None:
-            auc = "" if record["val_auc"] is None else f", AUC {record['val_auc']:.4f}"
-            self._state = f"epoch {record['epoch'] + 1}, val. loss {record['val_loss']:.4f}{auc}"
+            self._epoch = f"epoch {record['epoch'] + 1}, val. loss {record['val_loss']:.4f}"
+            self._auc = "" if record["val_auc"] is None else f"AUC {record['val_auc']:.4f}"
         self._total = total
         speed = "" if rate is None else f"{rate:,.0f} events/s".replace(",", " ")
-        shown = ", ".join(part for part in (self._state, speed) if part)
+        # What a narrow terminal cuts off comes last.
+        shown = ", ".join(part for part in (self._auc, speed, self._epoch) if part)
         # The last step is `finish`'s: until then the best weights are not restored.
-        self._report(f"{self._label} ({shown})", min(done, total - 1), total)
-        self._all(min(done, total - 1))
+        done = min(done, total - 1)
+        self._all(done)
+        self._report(f"{self._label} ({shown})", done, total)
 
     def _all(self, done: int) -> None:
         if self._networks > 1:
+            complete = self._before + (done == self._total)
             steps = self._before * self._total + done
-            self._report(_ALL, steps, self._networks * self._total)
+            label = f"all {self._networks} networks ({complete} trained)"
+            self._report(label, steps, self._networks * self._total)

@@ -19,6 +19,7 @@ from particle_transformer.errors import (
     OutputError,
     SampleError,
 )
+from particle_transformer.training.loggers import check_loggers
 from particle_transformer.training.network import NetworkTask, train_network
 from particle_transformer.training.progress import NetworkProgress, silent
 from particle_transformer.training.ranks import joined
@@ -82,6 +83,7 @@ def train(
     AOTError
         For every mistake in the input; if there is nothing yet to resume, nothing is left then.
     """
+    check_loggers([logger.model_dump() for logger in analysis.training.loggers])
     with joined() as ranks:
         run = RunFolder(out)
         if resume and is_finished(run):
