@@ -16,7 +16,7 @@ from particle_transformer.events import Events, Ragged
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RESOLUTION = 0.1
+RESOLUTION = 0.15
 """Relative resolution of a jet's pt."""
 
 
