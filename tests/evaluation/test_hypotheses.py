@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from evaluation.samples import realistic
 from particle_transformer.errors import SampleError
 from particle_transformer.evaluation import Hypothesis, ScoredEvents, evaluate, evaluate_hypotheses
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "working_points": [0.3, 0.5], "background_uncertainty": 0.1, "folds": 3,
     "signal_regions": ["signal"], "bootstrap": 10,
 }  # fmt: skip
@@ -19,7 +20,7 @@ SETTINGS = {
 
 def _two_signals(events: int, seed: int, share: float = 1.0) -> ScoredEvents:
     """The sample with half of its signal called ``heavy``."""
-    sample = realistic(events, seed=seed, share=share)
+    sample: ScoredEvents = realistic(events, seed=seed, share=share)
     heavy = sample.is_signal & (np.arange(events) % 2 == 0)
     return dataclasses.replace(
         sample,

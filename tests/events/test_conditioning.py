@@ -42,7 +42,9 @@ def test_signal_keeps_its_own_whatever_is_drawn() -> None:
         np.testing.assert_array_equal(seen.event[:, :1], events.event)
         for number, point in ((1, 2), (2, 0), (3, 1)):
             own = seen.event[process == number, 1:]
-            np.testing.assert_array_equal(own, np.tile(np.float32(POINTS[point]), (40, 1)))
+            np.testing.assert_array_equal(
+                own, np.tile(np.array(POINTS[point], np.float32), (40, 1))
+            )
     assert seen.event.dtype == np.float32
 
 
@@ -53,7 +55,7 @@ def test_background_is_given_points_as_they_are_shared_in_signal() -> None:
     for uniform in (drawn, CONDITIONING.fixed_draws(events.identity)):
         seen = CONDITIONING.apply(events, uniform).event[:, 1:]
         for point, share in zip(POINTS, SHARES, strict=True):
-            found = (seen == np.float32(point)).all(axis=1).mean()
+            found = (seen == np.array(point, np.float32)).all(axis=1).mean()
             assert abs(found - share) < 4 * np.sqrt(share * (1 - share) / number)
 
 
@@ -61,7 +63,7 @@ def test_background_is_given_points_as_they_are_shared_in_signal() -> None:
 def test_each_draw_gives_the_point_that_it_falls_into(uniform: float) -> None:
     seen = CONDITIONING.apply(_events(np.zeros(1)), np.array([uniform])).event[0, 1:]
     expected = 0 if uniform < 0.2 else 1 if uniform < 0.7 else 2
-    assert seen.tolist() == np.float32(POINTS[expected]).tolist()
+    assert seen.tolist() == np.array(POINTS[expected], np.float32).tolist()
 
 
 @given(st.permutations(range(30)))
@@ -85,7 +87,9 @@ def test_fixed_draws_know_nothing_of_folds_and_validation() -> None:
 def test_under_a_hypothesis_every_event_has_the_same_parameters() -> None:
     events = _events(np.arange(5))
     seen = CONDITIONING.at(events, {"width": 0.2, "mass": 900})  # between points, in any order
-    np.testing.assert_array_equal(seen.event[:, 1:], np.tile(np.float32([900, 0.2]), (5, 1)))
+    np.testing.assert_array_equal(
+        seen.event[:, 1:], np.tile(np.array([900, 0.2], np.float32), (5, 1))
+    )
     np.testing.assert_array_equal(seen.event[:, :1], events.event)
 
 
@@ -118,4 +122,4 @@ def test_no_event_at_all() -> None:
 def test_a_single_point_needs_no_draw() -> None:
     one = replace(CONDITIONING, points=((1.0, 2.0),), probabilities=(1.0,), process_point=(-1,))
     seen = one.apply(_events(np.zeros(3)), np.array([0.0, 0.5, 0.9999999]))
-    np.testing.assert_array_equal(seen.event[:, 1:], np.tile(np.float32([1, 2]), (3, 1)))
+    np.testing.assert_array_equal(seen.event[:, 1:], np.tile(np.array([1, 2], np.float32), (3, 1)))

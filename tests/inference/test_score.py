@@ -37,7 +37,7 @@ LOGITS = st.floats(-30, 30)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logits))
+    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

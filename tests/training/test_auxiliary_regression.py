@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
+from particle_transformer.events.packed import PackedBatch
 from particle_transformer.inference.score import predict_events
 from particle_transformer.losses.regression import Regression
 from particle_transformer.training.fit import FitResult, fit_network
@@ -71,12 +73,26 @@ def test_a_function_of_the_objects_is_learned_by_its_strength(tmp_path: Path) ->
     assert found[1e-4] < found[1.0]
 
 
-def test_the_terms_add_up_and_the_strength_is_a_factor(tmp_path: Path) -> None:
+def test_the_loss_is_the_classification_and_the_strength_times_the_regression(
+    tmp_path: Path,
+) -> None:
     events = _events(TRAINING + VALIDATION)
-    _, result = _fit(events, tmp_path, 0.3, epochs=1)
-    (record,) = result.history
-    total = record["val_classification"] + record["val_regression"]  # type: ignore[typeddict-item]
-    assert record["val_loss"] == pytest.approx(total, rel=1e-6)
+    model, result = _fit(events, tmp_path, 0.3, epochs=1)
+    record: dict[str, Any] = dict(result.history[0])
+    validation = make_sample(events, np.arange(TRAINING, TRAINING + VALIDATION), [0, 1])
+    own = events.slice(TRAINING, TRAINING + VALIDATION)
+    weight = torch.from_numpy(validation.weights(own.weight, own.process))
+    with torch.no_grad():
+        outputs = model.predict_packed(PackedBatch.from_events(own))
+        assert model.target_scaling is not None
+        scaled = model.target_scaling(torch.from_numpy(own.spectators[:, 1:]))
+        huber = F.huber_loss(outputs.scaled_regression, scaled, reduction="none")[:, 0]
+        target = torch.from_numpy(own.process.astype(np.float32))
+        entropy = F.binary_cross_entropy_with_logits(outputs.logits[:, 0], target, reduction="none")
+    expected = float((weight * entropy).mean()), 0.3 * float((weight * huber).mean())
+    assert record["val_classification"] == pytest.approx(expected[0], rel=1e-4)
+    assert record["val_regression"] == pytest.approx(expected[1], rel=1e-4)
+    assert record["val_loss"] == pytest.approx(sum(expected), rel=1e-4)
 
 
 def test_the_scaling_of_the_targets_is_that_of_training_events_alone(tmp_path: Path) -> None:

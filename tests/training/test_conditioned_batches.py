@@ -122,7 +122,7 @@ def _sample(weight: dict[int, float], **options: object) -> Sample:
     """Training events of processes in the order signal, ttbar, wjets, light, broad, twin."""
     events, _ = toy_events(600)
     process = (np.arange(600) % 6).astype(np.int16)
-    physics = np.array([weight.get(number, 1.0) for number in process])
+    physics = np.array([weight.get(int(number), 1.0) for number in process])
     events = replace(events, process=process, weight=physics)
     return make_sample(events, np.arange(600), [1, 0, 0, 1, 1, 1], **options)  # type: ignore[arg-type]
 

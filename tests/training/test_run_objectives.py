@@ -96,12 +96,12 @@ def test_each_hypothesis_has_its_scores(
     own = np.flatnonzero(fold == 0)
     draws = conditioning.fixed_draws(events.identity)
     drawn = np.where(draws < conditioning.probabilities[0], 500, 1000)
-    mass = np.where(scores["process"] == "signal", 500, drawn)
-    mass[scores["process"] == "heavy"] = 1000
-    expected = np.where(mass == 500, scores["score_mass_500"], scores["score_mass_1000"])
+    told = np.where(scores["process"] == "signal", 500, drawn)
+    told[scores["process"] == "heavy"] = 1000
+    expected = np.where(told == 500, scores["score_mass_500"], scores["score_mass_1000"])
     np.testing.assert_allclose(scores["score"][own], expected[own], rtol=1e-6)
     background = own[~np.isin(scores["process"][own], ["signal", "heavy"])]
-    assert set(mass[background]) == {500, 1000}
+    assert set(told[background]) == {500, 1000}
 
 
 def test_each_hypothesis_has_its_figures(
