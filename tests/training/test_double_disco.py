@@ -55,7 +55,7 @@ def _trained(folder: Path, strength: float) -> tuple[float, dict[str, Any]]:
         make_sample(events, np.arange(TRAINING), [0, 1]),
         make_sample(events, validation, [0, 1]),
         FitSettings(
-            epochs=15, batch_size=1024, learning_rate=5e-3, patience=15,
+            epochs=15, batch_size=1024, learning_rate=3e-3, patience=15,
             objective=Objective(DoubleDisCo(strength)),
         ),
         checkpoint_dir=folder / "checkpoints", log_dir=folder / "logs",
@@ -70,7 +70,7 @@ def _trained(folder: Path, strength: float) -> tuple[float, dict[str, Any]]:
 @pytest.mark.slow
 def test_the_background_of_two_independent_scores_is_predicted(tmp_path: Path) -> None:
     plain_area, plain = _trained(tmp_path / "plain", strength=1e-3)
-    area, found = _trained(tmp_path / "decorrelated", strength=20.0)
+    area, found = _trained(tmp_path / "decorrelated", strength=10.0)
 
     # Left alone, both scores are the same: hardly an event passes one cut and not the other.
     dependence = plain["distance_correlation"]["value"]
@@ -78,12 +78,15 @@ def test_the_background_of_two_independent_scores_is_predicted(tmp_path: Path) -
     loosest = plain["cuts"][-1]
     assert loosest["closure"]["value"] is None or loosest["closure"]["value"] > 20
     assert abs(found["distance_correlation"]["value"]) < dependence / 100
+    # The prediction is as good as the simulation can tell where both cuts keep 30 %, and no worse
+    # than by a half in the corners, which are a hundredth of the background.
+    closure = found["cuts"][-1]["closure"]
+    assert closure["error"] < 0.06
+    assert abs(closure["value"] - 1) < 4 * closure["error"]
     for cut in found["cuts"]:
-        closure = cut["closure"]
-        assert abs(closure["value"] - 1) < 3.5 * closure["error"]
-        assert closure["error"] < 0.2
+        assert abs(cut["closure"]["value"] - 1) < 0.5
         # Signal is where both cuts are passed.
         contamination = [cut["contamination"][region]["value"] for region in "ABCD"]
         assert max(contamination) == contamination[0]
     assert plain_area > 0.88
-    assert plain_area - 0.15 < area < plain_area
+    assert plain_area - 0.1 < area < plain_area
