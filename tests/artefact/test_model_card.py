@@ -74,6 +74,39 @@ def test_the_card_says_which_output_means_what() -> None:
     ]
 
 
+def test_the_card_names_the_parameters_of_the_hypotheses() -> None:
+    conditioning = {
+        "names": ["mass", "width"], "points": [[500.0, 0.1], [1000.0, 0.2]],
+        "probabilities": [0.5, 0.5], "process_point": [0, 1, -1],
+    }  # fmt: skip
+    event = [*METADATA["event"], "mass", "width"]
+    arguments = _network().arguments
+    card = model_card({**METADATA, "event": event, "conditioning": conditioning}, arguments)
+    text = _section(card, "Parameters")
+    assert "The last event features, `mass`, `width`, say for which signal" in text
+    assert "- mass = 500, width = 0.1\n- mass = 1000, width = 0.2\n" in text
+    assert "arXiv:1601.07913" in text
+    assert "- column 3: `width`" in _section(card, "Input")
+    assert "Parameters" not in model_card({**METADATA, "conditioning": None}, arguments)
+
+
+def test_the_card_tells_two_scores_from_two_classes() -> None:
+    arguments = _network(num_outputs=2).arguments
+    text = _section(model_card({**METADATA, "two_scores": True}, arguments), "Output")
+    assert text.startswith("\nTwo logits per event, trained to be independent of each other in top")
+    assert "The sigmoid of their sum is the combined score." in text
+    assert "softmax" not in text
+
+
+def test_the_card_names_the_regressed_quantities() -> None:
+    arguments = _network(regression_targets=2).arguments
+    text = _section(
+        model_card({**METADATA, "regression": ["gen_met", "log(gen_ht)"]}, arguments), "Output"
+    )
+    assert "Regressed quantities:\n\n- column 0: `gen_met`\n- column 1: `log(gen_ht)`\n" in text
+    assert "Regressed" not in model_card({**METADATA, "regression": []}, arguments)
+
+
 def test_the_card_says_what_was_never_read() -> None:
     text = _section(model_card(METADATA, _network().arguments), "Fold")
     assert "never read an event of fold 3" in text

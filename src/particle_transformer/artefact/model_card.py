@@ -22,7 +22,9 @@ def model_card(metadata: Mapping[str, Any], arguments: Mapping[str, Any]) -> str
         As `save_artefact` gets it. With the keys `DESCRIBED` the card names classes, features in
         column order, fold and limits: ``analysis`` and ``store_fingerprint`` are str, ``fold`` and
         ``folds`` int, ``classes`` and ``event`` lists of str, ``objects`` lists of str by
-        collection. If one is missing the card is what `arguments` alone tell.
+        collection. If one is missing the card is what `arguments` alone tell. Optional are
+        ``two_scores`` (bool), ``conditioning`` (as `Conditioning.to_json`) and ``regression``
+        (list of str: the regressed quantities).
     arguments
         The constructor's arguments, as `AnalysisObjectTransformer.arguments`.
 
@@ -33,11 +35,13 @@ def model_card(metadata: Mapping[str, Any], arguments: Mapping[str, Any]) -> str
     """
     sections = [_network(arguments)]
     if all(key in metadata for key in DESCRIBED):
+        conditioning = metadata.get("conditioning")
         sections = [
             _title(metadata),
             *sections,
-            _outputs(metadata["classes"], arguments["num_outputs"]),
+            _outputs(metadata, arguments["num_outputs"]),
             _inputs(metadata["objects"], metadata["event"]),
+            *([] if conditioning is None else [_parameters(conditioning)]),
             _call(arguments),
             _fold(metadata["fold"], metadata["folds"]),
             _limits(metadata),
@@ -72,8 +76,16 @@ def _network(arguments: Mapping[str, Any]) -> str:
     )
 
 
-def _outputs(classes: Sequence[str], outputs: int) -> str:
-    if outputs == 1:
+def _outputs(metadata: Mapping[str, Any], outputs: int) -> str:
+    classes = metadata["classes"]
+    if metadata.get("two_scores", False):
+        signal, background = classes
+        meaning = (
+            f"Two logits per event, trained to be independent of each other in {background}: each "
+            f"is the log-odds of {signal} against {background}, and its sigmoid a score of its own "
+            "(arXiv:2007.14400). The sigmoid of their sum is the combined score."
+        )
+    elif outputs == 1:
         signal, background = classes
         meaning = (
             f"One logit per event: the log-odds of {signal} against {background}. Its sigmoid is "
@@ -85,9 +97,26 @@ def _outputs(classes: Sequence[str], outputs: int) -> str:
             f"{outputs} logits per event, one per class. Their softmax gives the probabilities of "
             f"the classes; the first class is {classes[0]}.\n\n{names}"
         )
+    if targets := metadata.get("regression", ()):
+        meaning += f"\n\nRegressed quantities:\n\n{_columns(targets)}"
     return (
         f"## Output\n\n{meaning}\n\nProbabilities are for the proportions that the classes "
         "had in training (by default equal ones), not for the expected yields."
+    )
+
+
+def _parameters(conditioning: Mapping[str, Any]) -> str:
+    names = conditioning["names"]
+    columns = ", ".join(f"`{name}`" for name in names)
+    points = "\n".join(
+        "- " + ", ".join(f"{name} = {value:g}" for name, value in zip(names, point, strict=True))
+        for point in conditioning["points"]
+    )
+    return (
+        f"## Parameters\n\nThe last event features, {columns}, say for which signal an event is "
+        "scored (arXiv:1601.07913): give all events, of data and simulation alike, those of the "
+        "hypothesis that is tested. The network was trained with the points below; between them it "
+        f"interpolates, beyond them it cannot be trusted.\n\n{points}"
     )
 
 

@@ -5,12 +5,15 @@ Weights are the signed physics weights. A figure that the events do not define i
 `Figure` with the reason; it is never clipped or guessed.
 """
 
+from particle_transformer.evaluation.abcd import evaluate_abcd
 from particle_transformer.evaluation.bootstrap import RocBand, poisson_bootstrap, roc_band
 from particle_transformer.evaluation.calibration import Reliability, reliability
 from particle_transformer.evaluation.correlation import correlation_matrix
 from particle_transformer.evaluation.distance_correlation import distance_correlation_squared
 from particle_transformer.evaluation.figure import Figure, effective_events
+from particle_transformer.evaluation.hypotheses import Hypothesis, evaluate_hypotheses
 from particle_transformer.evaluation.metrics import evaluate
+from particle_transformer.evaluation.regression import bias_and_resolution, evaluate_regression
 from particle_transformer.evaluation.rejection import (
     efficiency,
     fold_thresholds,
@@ -30,6 +33,7 @@ from particle_transformer.evaluation.significance import asimov_significance, op
 
 __all__ = [
     "Figure",
+    "Hypothesis",
     "Ranking",
     "Reliability",
     "RocBand",
@@ -38,11 +42,15 @@ __all__ = [
     "asimov_significance",
     "auc",
     "auc_unweighted",
+    "bias_and_resolution",
     "correlation_matrix",
     "distance_correlation_squared",
     "effective_events",
     "efficiency",
     "evaluate",
+    "evaluate_abcd",
+    "evaluate_hypotheses",
+    "evaluate_regression",
     "fold_thresholds",
     "optimal_threshold",
     "passing",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from particle_transformer.errors import SampleError, nearest
 from particle_transformer.events.folds import PRIME, identity_hash
 
 if TYPE_CHECKING:
@@ -60,15 +61,44 @@ class Conditioning:
         limits = np.cumsum(self.probabilities)[:-1]
         drawn = np.searchsorted(limits, uniform, side="right")  # (events,)
         own = np.array(self.process_point)[events.process]  # (events,)
-        return self._appended(events, np.where(own < 0, drawn, own))
+        values = np.array(self.points, dtype=np.float32)  # (points, parameters)
+        return _appended(events, values[np.where(own < 0, drawn, own)])
 
-    def at(self, events: Events, point: int) -> Events:
-        """Append the parameters of one hypothesis to every event, to score them under it."""
-        return self._appended(events, np.full(len(events), point))
+    def hypotheses(self) -> list[dict[str, float]]:
+        """The parameters of each point, by name."""
+        return [dict(zip(self.names, point, strict=True)) for point in self.points]
 
-    def _appended(self, events: Events, point: NDArray[np.integer[Any]]) -> Events:
-        values = np.array(self.points, dtype=np.float32)[point]  # (events, parameters)
-        return replace(events, event=np.concatenate([events.event, values], axis=1))
+    def at(self, events: Events, parameters: Mapping[str, float]) -> Events:
+        """Append the parameters of one hypothesis to every event, to score them under it.
+
+        Parameters
+        ----------
+        events
+            The events.
+        parameters
+            Value of each parameter: that of a point, or one between points, which the network
+            interpolates to.
+
+        Raises
+        ------
+        SampleError
+            If a parameter is unknown, missing, or not a finite number.
+        """
+        for name, value in parameters.items():
+            if name not in self.names:
+                message = f"hypothesis: got {name!r}, expected a parameter of the network; "
+                message += nearest(name, self.names)
+                raise SampleError(message)
+            if not np.isfinite(value):
+                message = f"hypothesis: {name} is {value:g}, expected a finite number"
+                raise SampleError(message)
+        for name in self.names:
+            if name not in parameters:
+                message = f"hypothesis: {name} is missing, expected a value of each of "
+                message += ", ".join(self.names)
+                raise SampleError(message)
+        values = np.array([[parameters[name] for name in self.names]], dtype=np.float32)
+        return _appended(events, np.repeat(values, len(events), axis=0))
 
     @staticmethod
     def fixed_draws(identity: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -91,3 +121,8 @@ class Conditioning:
             tuple(content["probabilities"]),
             tuple(content["process_point"]),
         )
+
+
+def _appended(events: Events, values: NDArray[np.float32]) -> Events:
+    """Events with the columns `values` (events, parameters) after their event features."""
+    return replace(events, event=np.concatenate([events.event, values], axis=1))

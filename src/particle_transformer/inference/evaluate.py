@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from particle_transformer import evaluation
 from particle_transformer.atomic import replacing
 from particle_transformer.errors import OutputError
+from particle_transformer.inference.columns import hypothesis_column, regression_columns
 from particle_transformer.inference.out_of_fold import ScoredRun, score_run
+from particle_transformer.inference.score import signal_probability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from particle_transformer.artefact.run_folder import RunFolder
 
@@ -34,6 +39,11 @@ def evaluate_run(
     ``evaluation/scores.parquet``: one row per simulated event of the store, with its file, entry,
     identity, process, fold, physics weight, logits, score by the networks of its fold, and the
     ensemble's score, which is null for events that some network of the ensemble was trained with.
+
+    What the training asks for comes besides: columns of the score under each hypothesis
+    (``score_mass_1000``) and the block ``hypotheses`` with the figures of each; columns of
+    regressed quantities (``regression_…``) and the block ``regression``; columns of two scores
+    (``score_1``, ``score_2``) and the block ``abcd``.
 
     Parameters
     ----------
@@ -55,18 +65,7 @@ def evaluate_run(
         If the run cannot be written to.
     """
     scored = score_run(run, progress=progress)
-    settings = scored.analysis.evaluation
-    metrics = evaluation.evaluate(
-        scored.test,
-        scored.validation,
-        working_points=settings.working_points,
-        background_uncertainty=settings.background_uncertainty,
-        folds=scored.analysis.training.folds,
-        signal_regions=scored.analysis.signal_regions,
-        bootstrap=settings.bootstrap,
-        seed=scored.analysis.training.seed,
-        progress=None if progress is None else lambda *steps: progress("bootstrap", *steps),
-    )
+    metrics = _metrics(scored, progress)
     try:
         run.evaluation.mkdir(exist_ok=True)
         _write_scores(run.evaluation / SCORES, scored)
@@ -75,6 +74,55 @@ def evaluate_run(
         message = f"{run.evaluation}: cannot be written ({error.strerror or error})"
         raise OutputError(message) from error
     return metrics, scored
+
+
+def _metrics(scored: ScoredRun, progress: Callable[[str, int, int], None] | None) -> dict[str, Any]:
+    """The content of ``metrics.json``."""
+    analysis = scored.analysis
+    settings: dict[str, Any] = {
+        "working_points": analysis.evaluation.working_points,
+        "background_uncertainty": analysis.evaluation.background_uncertainty,
+        "folds": analysis.training.folds,
+        "signal_regions": analysis.signal_regions,
+        "bootstrap": analysis.evaluation.bootstrap,
+        "seed": analysis.training.seed,
+    }
+
+    def reporting(what: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda *steps: progress(what, *steps)
+
+    test, validation = scored.test, scored.validation
+    metrics = evaluation.evaluate(test, validation, **settings, progress=reporting("bootstrap"))
+    if scored.hypotheses:
+        metrics["hypotheses"] = evaluation.evaluate_hypotheses(
+            test, validation, scored.hypotheses, **settings, progress=reporting("hypotheses")
+        )
+    tested, validated = (
+        np.flatnonzero(events.in_any(analysis.signal_regions)) for events in (test, validation)
+    )
+    regression = analysis.training.regression
+    if regression is not None:
+        spectators = [analysis.event.spectators.index(target) for target in regression.targets]
+        metrics["regression"] = evaluation.evaluate_regression(
+            test.select(tested),
+            regression.targets,
+            scored.regression[tested],
+            scored.events.spectators[tested][:, spectators],
+        )
+    if scored.two_scores:
+        metrics["abcd"] = evaluation.evaluate_abcd(
+            test.select(tested),
+            validation.select(validated),
+            _each_score(scored.logits[tested]),
+            _each_score(scored.validation_logits[validated]),
+            folds=analysis.training.folds,
+        )
+    return metrics
+
+
+def _each_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability of signal by each of several scores: float64 (events, outputs), as the logits."""
+    return np.stack([signal_probability(column[:, None]) for column in logits.T], axis=1)
 
 
 def _write_scores(path: Path, scored: ScoredRun) -> None:
@@ -92,9 +140,19 @@ def _write_scores(path: Path, scored: ScoredRun) -> None:
         "fold": scored.test.fold,
         "weight": scored.events.weight,
         **{f"logit_{output}": column for output, column in enumerate(scored.logits.T)},
+        **(
+            {f"score_{n}": column for n, column in enumerate(_each_score(scored.logits).T, 1)}
+            if scored.two_scores
+            else {}
+        ),
         "score": scored.test.score,
         "score_ensemble": pa.array(scored.ensemble, from_pandas=True),  # NaN is null
+        **{hypothesis_column(point.parameters): point.test for point in scored.hypotheses},
     }
+    regression = scored.analysis.training.regression
+    if regression is not None:
+        names = regression_columns(regression.targets)
+        columns |= dict(zip(names, scored.regression.T, strict=True))
     with replacing(path) as partial:
         pq.write_table(pa.table(columns), partial)
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from particle_transformer.artefact import load_artefact
 from particle_transformer.config import load_analysis
 from particle_transformer.data import Store
 from particle_transformer.errors import InputFileError
-from particle_transformer.evaluation import ScoredEvents
+from particle_transformer.evaluation import Hypothesis, ScoredEvents
 from particle_transformer.events import fold_of, split_roles
 from particle_transformer.events.classes import DATA, SIGNAL
-from particle_transformer.inference.score import mean_logits, score_events, signal_probability
+from particle_transformer.inference.networks import RunNetworks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from particle_transformer.artefact.run_folder import RunFolder
     from particle_transformer.config import Analysis
     from particle_transformer.events import Events
-    from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.inference.score import Predictions
 
 __all__ = ["ScoredRun", "score_run"]
 
@@ -46,10 +45,18 @@ class ScoredRun:
     ensemble
         float64 (events,): score by the networks of all folds; NaN for events that some of them
         were trained with.
+    regression
+        float64 (events, targets): by the networks of each event's own fold, in the targets' units.
     test
         The same events with scores, for evaluation.
     validation
         Validation events of each network, scored by it.
+    validation_logits
+        float64 (validation events, outputs).
+    hypotheses
+        Of networks that are conditioned on parameters: the scores under each hypothesis.
+    two_scores
+        Whether the two logits are two scores of signal, not those of two classes.
     """
 
     analysis: Analysis
@@ -58,14 +65,21 @@ class ScoredRun:
     index: NDArray[np.int64]
     logits: NDArray[np.float64]
     ensemble: NDArray[np.float64]
+    regression: NDArray[np.float64]
     test: ScoredEvents
     validation: ScoredEvents
+    validation_logits: NDArray[np.float64]
+    hypotheses: tuple[Hypothesis, ...]
+    two_scores: bool
 
 
 def score_run(
     run: RunFolder, *, progress: Callable[[str, int, int], None] | None = None
 ) -> ScoredRun:
     """Score the events of a run's store: every event by the network that never read its fold.
+
+    Networks that are conditioned on parameters score signal with its own, background with the
+    parameters it always draws; and once more every event under each hypothesis.
 
     Raises
     ------
@@ -87,71 +101,84 @@ def score_run(
     index = np.flatnonzero(simulated[every.process])
     events = every.take(index)
     fold = fold_of(events.identity, folds)
-    networks = _Networks(run, record)
+    networks = RunNetworks(run, record)
     used = np.logical_or.reduce([events.regions[name] for name in analysis.signal_regions])
     unused = np.flatnonzero(~used)
     roles = [split_roles(events.identity, number, folds) for number in range(folds)]
-    total = sum(len(validation) + len(test) + len(unused) for _, validation, test in roles)
+    points = networks.hypotheses
+    total = networks.per_fold * sum(
+        (1 + len(points)) * (len(validation) + len(test)) + len(unused)
+        for _, validation, test in roles
+    )
     done = 0
 
     def report(events_done: int) -> None:
         nonlocal done
         done += events_done
         if progress is not None:
-            progress("scoring", done, total * networks.per_fold)
+            progress("scoring", done, total)
 
-    logits = np.empty((len(events), networks.outputs))
-    every_fold = []
-    validation_scores = []
-    for number, (_, validation, test) in enumerate(roles):
-        models = networks.of_fold(number)
-        logits[test] = networks.logits(models, events.take(test), report)
-        validation_scores.append(
-            networks.score(networks.logits(models, events.take(validation), report))
-        )
-        every_fold.append(networks.logits(models, events.take(unused), report))
     rows = np.concatenate([validation for _, validation, _ in roles])
     validated = np.repeat(np.arange(folds), [len(validation) for _, validation, _ in roles])
+    tested_columns, validated_columns = (
+        _Columns.empty(number, networks) for number in (len(events), len(rows))
+    )
+    every_fold = []
+    for number, (_, validation, test) in enumerate(roles):
+        of_fold = networks.of_fold(number)
+        for chosen, place, columns in (
+            (test, test, tested_columns),
+            (validation, np.flatnonzero(validated == number), validated_columns),
+        ):
+            part = events.take(chosen)
+            columns.put(place, of_fold.predict(part, None, report))
+            for point, parameters in enumerate(points):
+                under = of_fold.predict(part, parameters, report)
+                columns.hypotheses[point, place] = networks.score(under.logits)
+        every_fold.append(of_fold.predict(events.take(unused), None, report))
     ensemble = np.full(len(events), np.nan)
-    ensemble[unused] = networks.score(networks.mean(every_fold))
+    ensemble[unused] = networks.score(networks.mean(every_fold).logits)
+    names = np.array(store.manifest.processes)
     return ScoredRun(
         analysis,
         store,
         events,
         index,
-        logits,
+        tested_columns.logits,
         ensemble,
-        _scored(store, events, np.arange(len(events)), networks.score(logits), fold),
-        _scored(store, events, rows, np.concatenate(validation_scores), validated),
+        tested_columns.regression,
+        _scored(store, events, np.arange(len(events)), networks.score(tested_columns.logits), fold),
+        _scored(store, events, rows, networks.score(validated_columns.logits), validated),
+        validated_columns.logits,
+        tuple(
+            Hypothesis(parameters, tuple(names[networks.signals(point)].tolist()), *scores)
+            for point, (parameters, *scores) in enumerate(
+                zip(points, tested_columns.hypotheses, validated_columns.hypotheses, strict=True)
+            )
+        ),
+        networks.two_scores,
     )
 
 
-class _Networks:
-    """The networks of a run, and how their outputs are averaged."""
+@dataclass(frozen=True)
+class _Columns:
+    """What is predicted of events: float64 (events, outputs), (events, targets), (points, events)."""
 
-    def __init__(self, run: RunFolder, record: dict[str, Any]) -> None:
-        self._run = run
-        self.per_fold = int(record["ensemble"])
-        model, metadata = load_artefact(run.network(0))
-        self.outputs = int(model.arguments["num_outputs"])
-        self._two_scores = bool(metadata["two_scores"])
+    logits: NDArray[np.float64]
+    regression: NDArray[np.float64]
+    hypotheses: NDArray[np.float64]
 
-    def of_fold(self, fold: int) -> list[AnalysisObjectTransformer]:
-        return [load_artefact(self._run.network(fold, n))[0] for n in range(self.per_fold)]
+    @staticmethod
+    def empty(events: int, networks: RunNetworks) -> _Columns:
+        return _Columns(
+            np.empty((events, networks.outputs)),
+            np.empty((events, len(networks.targets))),
+            np.empty((len(networks.hypotheses), events)),
+        )
 
-    def logits(
-        self,
-        models: list[AnalysisObjectTransformer],
-        events: Events,
-        report: Callable[[int], None],
-    ) -> NDArray[np.float64]:
-        return self.mean([score_events(model, events, progress=report) for model in models])
-
-    def mean(self, logits: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-        return mean_logits(logits, two_scores=self._two_scores)
-
-    def score(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        return signal_probability(logits, two_scores=self._two_scores)
+    def put(self, rows: NDArray[np.int64], predictions: Predictions) -> None:
+        self.logits[rows] = predictions.logits
+        self.regression[rows] = predictions.regression
 
 
 def _scored(

@@ -2,24 +2,93 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from particle_transformer.errors import SampleError
+from particle_transformer.events.conditioning import Conditioning
 from particle_transformer.events.packed import PackedBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from particle_transformer.events import Events
     from particle_transformer.model import AnalysisObjectTransformer
 
-__all__ = ["mean_logits", "score_events", "signal_probability"]
+__all__ = [
+    "Predictions",
+    "mean_logits",
+    "mean_predictions",
+    "predict_events",
+    "score_at",
+    "score_events",
+    "signal_probability",
+]
 
 BATCH_EVENTS = 4096
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network, or the mean of several, says of events.
+
+    Attributes
+    ----------
+    logits
+        Floating (events, outputs).
+    regression
+        Floating (events, targets), in the targets' own units; no column without a second head.
+    """
+
+    logits: NDArray[np.floating]
+    regression: NDArray[np.floating]
+
+
+def predict_events(
+    model: AnalysisObjectTransformer,
+    events: Events,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Predictions:
+    """Logits and regressed quantities of events, in their order.
+
+    Parameters
+    ----------
+    model
+        The network; it is put into evaluation mode.
+    events
+        The events, with the parameters of a hypothesis behind their event features if the network
+        is conditioned on some.
+    progress
+        Called with the number of events scored since the last call.
+
+    Returns
+    -------
+    Predictions
+        In float32.
+    """
+    model.eval()
+    targets = int(model.arguments["regression_targets"])
+    logits = np.empty((len(events), int(model.arguments["num_outputs"])), dtype=np.float32)
+    regression = np.empty((len(events), targets), dtype=np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(events), BATCH_EVENTS):
+            rows = slice(start, min(start + BATCH_EVENTS, len(events)))
+            batch = PackedBatch.from_events(events.slice(rows.start, rows.stop))
+            if targets:
+                outputs = model.predict_packed(batch)
+                logits[rows] = outputs.logits.float().numpy()
+                regression[rows] = outputs.regression.float().numpy()
+            else:
+                logits[rows] = model.forward_packed(batch).float().numpy()
+            if progress is not None:
+                progress(rows.stop - rows.start)
+    return Predictions(logits, regression)
 
 
 def score_events(
@@ -27,34 +96,57 @@ def score_events(
     events: Events,
     *,
     progress: Callable[[int], None] | None = None,
-) -> NDArray[np.float32]:
-    """Logits of events, in their order.
+) -> NDArray[np.floating]:
+    """Logits of events, float32 (events, outputs); arguments as in `predict_events`."""
+    return predict_events(model, events, progress=progress).logits
+
+
+def score_at(
+    model: AnalysisObjectTransformer,
+    metadata: Mapping[str, Any],
+    events: Events,
+    parameters: Mapping[str, float],
+) -> NDArray[np.float64]:
+    """Probability of signal under one hypothesis, as ``{"mass": 900}``.
+
+    Every event, of signal and background alike, is scored with the same parameters; between the
+    points that it was trained with, the network interpolates, and beyond them it extrapolates.
 
     Parameters
     ----------
-    model
-        The network; it is put into evaluation mode.
+    model, metadata
+        As `particle_transformer.artefact.load_artefact` gives them.
     events
-        The events.
-    progress
-        Called with the number of events scored since the last call.
+        The events, without parameters.
+    parameters
+        Value of each parameter.
 
     Returns
     -------
-    float32 (events, outputs)
+    float64 (events,)
+
+    Raises
+    ------
+    SampleError
+        If the network is not conditioned on any parameter, or as `Conditioning.at`.
     """
-    model.eval()
-    logits = []
-    with torch.inference_mode():
-        for start in range(0, len(events), BATCH_EVENTS):
-            index = np.arange(start, min(start + BATCH_EVENTS, len(events)))
-            batch = PackedBatch.from_events(events.take(index))
-            logits.append(model.forward_packed(batch).float().numpy())
-            if progress is not None:
-                progress(len(index))
-    if not logits:
-        return np.empty((0, int(model.arguments["num_outputs"])), dtype=np.float32)
-    return np.concatenate(logits)
+    if metadata["conditioning"] is None:
+        message = (
+            f"hypothesis: got {', '.join(parameters)}, but the network has no parameters; train it "
+            "with training.condition"
+        )
+        raise SampleError(message)
+    seen = Conditioning.from_json(metadata["conditioning"]).at(events, parameters)
+    return signal_probability(score_events(model, seen), two_scores=bool(metadata["two_scores"]))
+
+
+def mean_predictions(
+    predictions: Sequence[Predictions], *, two_scores: bool = False
+) -> Predictions:
+    """Mean of what several networks say: `mean_logits`, and the mean of each target; float64."""
+    regression = np.stack([each.regression for each in predictions]).astype(np.float64).mean(0)
+    logits = mean_logits([each.logits for each in predictions], two_scores=two_scores)
+    return Predictions(logits, regression)
 
 
 def mean_logits(

@@ -11,6 +11,7 @@ import numpy as np
 
 from particle_transformer.evaluation import reliability, roc_band
 from particle_transformer.report.curves import auc_by_fold, roc_plot, training_curves
+from particle_transformer.report.hypothesis_plot import hypothesis_plot
 from particle_transformer.report.score_plots import (
     feature_shapes,
     reliability_plot,
@@ -122,6 +123,16 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
             lambda: auc_by_fold(content.metrics),
             "AUC by fold",
         )
+        hypotheses = content.metrics.get("hypotheses", ())
+        if hypotheses and len(hypotheses[0]["parameters"]) == 1:
+            add(
+                "hypotheses",
+                "AUC of the signal of each hypothesis against all backgrounds, all of them scored "
+                "under it. A point far below the line of its neighbours is a hypothesis that the "
+                "networks did not learn.",
+                lambda: hypothesis_plot(hypotheses),
+                "AUC by hypothesis",
+            )
         if any(content.history.values()):
             history = {fold: rows for fold, rows in content.history.items() if rows}
             add(

@@ -9,8 +9,8 @@ import numpy as np
 
 from particle_transformer.atomic import replacing
 from particle_transformer.errors import OutputError, require
-from particle_transformer.report import tables
-from particle_transformer.report.numbers import count
+from particle_transformer.report import objective_tables, tables
+from particle_transformer.report.numbers import count, figure_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +72,12 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
         processes=tables.process_rows(content.metrics),
         points=[f"{100 * float(point):g}\u202f%" for point in content.metrics["rejection"]],
         regions=tables.region_rows(content.metrics),
+        hypotheses=objective_tables.hypothesis_rows(content.metrics),
+        regression=objective_tables.regression_rows(content.metrics),
+        abcd=objective_tables.abcd_rows(content.metrics),
+        dependence=figure_text(content.metrics["abcd"]["distance_correlation"])
+        if "abcd" in content.metrics
+        else "",
         cutflow=tables.cutflow_table(content.cutflow),
         drawings=drawings,
         events=count(content.metrics["events"]),

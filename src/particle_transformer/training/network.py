@@ -125,7 +125,7 @@ def conditioning_of(analysis: Analysis, training: Sample) -> Conditioning | None
     return Conditioning(
         tuple(names),
         tuple(points),
-        tuple(sums / sums.sum()),
+        tuple((sums / sums.sum()).tolist()),
         tuple(-1 if point is None else points.index(point) for point in point_of),
     )
 
@@ -214,6 +214,7 @@ def train_network(
         ranks=ranks,
     )
     if ranks.rank == 0:
+        regression = analysis.training.regression
         metadata = {
             "analysis": analysis.name,
             "fold": task.fold,
@@ -224,6 +225,7 @@ def train_network(
             "objects": manifest.objects,
             "event": [*manifest.event, *analysis.training.condition],
             "conditioning": settings.conditioning and settings.conditioning.to_json(),
+            "regression": list(regression.targets) if regression is not None else [],
             "store_fingerprint": manifest.fingerprint,
         }
         path = run.network(*place)
