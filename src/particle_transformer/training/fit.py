@@ -168,7 +168,7 @@ def fit_network(
                 logger=make_loggers(loggers, log_dir),
                 log_every_n_steps=1,
                 callbacks=[
-                    *([] if settings.ema is None else [EMAWeightAveraging(decay=settings.ema)]),
+                    *_averaging(settings),
                     EarlyStopping("val_loss", patience=settings.patience),
                     history,
                     HeapTrimmer(),
@@ -211,6 +211,13 @@ def _run(
         if trainer.interrupted:
             raise KeyboardInterrupt from error
         raise
+
+
+def _averaging(settings: FitSettings) -> list[Callback]:
+    if settings.ema is None:
+        return []
+    # An average of a buffer, which is constant, would differ from it by rounding.
+    return [EMAWeightAveraging(decay=settings.ema, use_buffers=False)]
 
 
 def _devices(ranks: Ranks) -> dict[str, Any]:
@@ -311,6 +318,8 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", r"Experiment logs directory .* exists", UserWarning)
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates.
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
+            # torch.compile imports a module of torch that torch deprecates.
+            warnings.filterwarnings("ignore", r".*script_method", DeprecationWarning)
             yield
     finally:
         logger.setLevel(level)

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lightning.pytorch import Trainer
-from lightning.pytorch.tuner.tuning import Tuner
+from lightning.pytorch import Callback, Trainer
 
 from particle_transformer.errors import SampleError
 from particle_transformer.training.module import EventClassifier
 
 if TYPE_CHECKING:
-    from typing import Any
-
-    from numpy.typing import ArrayLike
+    from lightning.pytorch import LightningModule
+    from numpy.typing import ArrayLike, NDArray
 
     from particle_transformer.model import AnalysisObjectTransformer
     from particle_transformer.training.datamodule import EventDataModule
     from particle_transformer.training.settings import FitSettings
 
-__all__ = ["find_learning_rate", "steepest"]
+__all__ = ["find_learning_rate", "smoothed", "steepest"]
 
 _STEPS = 100
 _LOWEST, _HIGHEST = 1e-6, 0.3
-_SKIPPED = 10  # the smoothed loss has forgotten its start by then
+_MEMORY = 0.9  # of the smoothed loss, per step: it lags by ten steps, half a decade of rates
+_SKIPPED = 10  # the smoothed loss is an average of a few steps until then
+_DIVERGED = 3.0  # rise above the lowest smoothed loss, in units of the first loss
+
+
+def smoothed(losses: ArrayLike) -> NDArray[np.float64]:
+    """Exponential moving average, float64 (steps,), without a bias to zero (arXiv:1412.6980).
+
+    Parameters
+    ----------
+    losses
+        (steps,).
+    """
+    mean, averages = 0.0, []
+    for step, loss in enumerate(np.asarray(losses, dtype=np.float64), start=1):
+        mean = _MEMORY * mean + (1 - _MEMORY) * loss
+        averages.append(mean / (1 - _MEMORY**step))
+    return np.array(averages)
 
 
 def steepest(rates: ArrayLike, losses: ArrayLike) -> float:
@@ -52,6 +66,42 @@ def steepest(rates: ArrayLike, losses: ArrayLike) -> float:
         )
         raise SampleError(message)
     return float(rates[slope.argmin()])
+
+
+class _RangeTest(Callback):
+    """Raise the learning rate from step to step, and keep the loss of each, until it diverges."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set the rate of the step, after the schedule has set another one."""
+        del pl_module, batch, batch_idx
+        step = trainer.global_step
+        if step == len(self.rates):  # and not a further part of the same step
+            self.rates.append(_LOWEST * (_HIGHEST / _LOWEST) ** (step / (_STEPS - 1)))
+            self.losses.append(0.0)
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = self.rates[-1]
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Add the loss of a part of the step, the mean over the ranks: they stop together."""
+        del pl_module, batch, batch_idx
+        loss = trainer.strategy.reduce(outputs["loss"], reduce_op="mean")
+        self.losses[-1] += float(loss)
+        averages = smoothed(self.losses)
+        if averages[-1] > averages.min() + _DIVERGED * abs(averages[0]):
+            trainer.should_stop = True
 
 
 def find_learning_rate(
@@ -82,24 +132,22 @@ def find_learning_rate(
     SampleError
         If the loss falls nowhere.
     """
-    probe = EventClassifier(copy.deepcopy(model), replace(settings, learning_rate=_LOWEST))
-    with tempfile.TemporaryDirectory() as folder:
-        tuner = Tuner(
-            Trainer(
-                max_epochs=-1,
-                default_root_dir=folder,
-                gradient_clip_val=settings.gradient_clip,
-                accumulate_grad_batches=settings.accumulate,
-                use_distributed_sampler=False,
-                logger=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                **trainer,
-            )
-        )
-        finder = tuner.lr_find(
-            probe, datamodule=data, min_lr=_LOWEST, max_lr=_HIGHEST, num_training=_STEPS
-        )
-    assert finder is not None, "only a fast_dev_run finds none"
-    return steepest(finder.results["lr"], finder.results["loss"])
+    test = _RangeTest()
+    probe = Trainer(
+        max_epochs=-1,
+        max_steps=_STEPS,
+        limit_val_batches=0,
+        gradient_clip_val=settings.gradient_clip,
+        accumulate_grad_batches=settings.accumulate,
+        use_distributed_sampler=False,
+        callbacks=[test],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **trainer,
+    )
+    # Compiling takes longer than a hundred steps.
+    changed = replace(settings, learning_rate=_LOWEST, compile=False)
+    probe.fit(EventClassifier(copy.deepcopy(model), changed), datamodule=data)
+    return steepest(test.rates, smoothed(test.losses))

@@ -12,6 +12,7 @@ from torch import nn
 
 from particle_transformer.errors import SampleError
 from particle_transformer.evaluation import auc
+from particle_transformer.model.compiled import compiled
 from particle_transformer.training.diagnosis import Names, cause
 from particle_transformer.training.means import EpochMeans
 from particle_transformer.training.ranks import gather_objects
@@ -97,11 +98,12 @@ class EventClassifier(LightningModule):
         self.names = names or Names()
         self._means = {"train": EpochMeans(), "val": EpochMeans()}
         self._scored: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]] = []
+        regression = settings.objective.regression is not None
         self._network: Callable[[PackedBatch], Any] = (
-            model.predict_packed if settings.objective.regression else model.forward_packed
+            model.predict_packed if regression else model.forward_packed
         )
         if settings.compile:
-            self._network = torch.compile(self._network, dynamic=True)
+            self._network = compiled(model, regression=regression)
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs) of a packed batch."""
