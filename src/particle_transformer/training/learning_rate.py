@@ -8,64 +8,59 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning.pytorch import Callback, Trainer
+from numpy.lib.stride_tricks import sliding_window_view
 
 from particle_transformer.errors import SampleError
 from particle_transformer.training.module import EventClassifier
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from particle_transformer.model import AnalysisObjectTransformer
     from particle_transformer.training.datamodule import EventDataModule
     from particle_transformer.training.settings import FitSettings
 
-__all__ = ["find_learning_rate", "smoothed", "steepest"]
+__all__ = ["find_learning_rate", "steepest"]
 
 _STEPS = 100
 _LOWEST, _HIGHEST = 1e-6, 0.3
-_MEMORY = 0.9  # of the smoothed loss, per step: it lags by ten steps, half a decade of rates
-_SKIPPED = 10  # the smoothed loss is an average of a few steps until then
-_DIVERGED = 3.0  # rise above the lowest smoothed loss, in units of the first loss
-
-
-def smoothed(losses: ArrayLike) -> NDArray[np.float64]:
-    """Exponential moving average, float64 (steps,), without a bias to zero (arXiv:1412.6980).
-
-    Parameters
-    ----------
-    losses
-        (steps,).
-    """
-    mean, averages = 0.0, []
-    for step, loss in enumerate(np.asarray(losses, dtype=np.float64), start=1):
-        mean = _MEMORY * mean + (1 - _MEMORY) * loss
-        averages.append(mean / (1 - _MEMORY**step))
-    return np.array(averages)
+_WINDOW = 30
+"""Steps on which a line is laid, over which the rate rises by a factor of 40: the loss of a batch
+scatters more than it falls in a few steps."""
+_RECENT, _DIVERGED = 10, 4.0  # stop when the mean of the last losses is this multiple of the first
 
 
 def steepest(rates: ArrayLike, losses: ArrayLike) -> float:
-    """Give the rate at which the loss falls fastest with the logarithm of the rate.
+    """Give the rate about which the loss falls fastest with the logarithm of the rate.
+
+    Of all straight lines by least squares on thirty steps in succession the one that falls
+    steepest is taken, and the rate in its middle.
 
     Parameters
     ----------
     rates, losses
-        (steps,): rising rates, and the smoothed loss after a step with each.
+        (steps,): rates that rise exponentially, and the loss of the step with each.
 
     Raises
     ------
     SampleError
         If the loss falls nowhere, or there are too few steps.
     """
-    rates, losses = np.asarray(rates)[_SKIPPED:], np.asarray(losses)[_SKIPPED:]
-    slope = np.gradient(losses, np.log(rates)) if len(rates) > 1 else np.zeros(0)
+    x, y = np.log(np.asarray(rates)), np.asarray(losses)
+    slope = np.empty(0)
+    if len(x) >= _WINDOW:
+        windows = sliding_window_view(x, _WINDOW)  # (windows, steps)
+        apart = windows - windows.mean(1, keepdims=True)
+        changes = sliding_window_view(y - y[0], _WINDOW)  # (windows, steps)
+        slope = (apart * changes).sum(1) / (apart**2).sum(1)  # (windows,)
     if not len(slope) or not slope.min() < 0:
         message = (
             f"learning_rate: got auto, but the loss falls nowhere between {_LOWEST:g} and "
             f"{_HIGHEST:g}; give a number, as 0.001"
         )
         raise SampleError(message)
-    return float(rates[slope.argmin()])
+    return float(np.exp(windows[slope.argmin()].mean()))
 
 
 class _RangeTest(Callback):
@@ -99,8 +94,8 @@ class _RangeTest(Callback):
         del pl_module, batch, batch_idx
         loss = trainer.strategy.reduce(outputs["loss"], reduce_op="mean")
         self.losses[-1] += float(loss)
-        averages = smoothed(self.losses)
-        if averages[-1] > averages.min() + _DIVERGED * abs(averages[0]):
+        first, last = np.mean(self.losses[:_RECENT]), np.mean(self.losses[-_RECENT:])
+        if last > _DIVERGED * abs(first):
             trainer.should_stop = True
 
 
@@ -112,8 +107,8 @@ def find_learning_rate(
 ) -> float:
     """Find a learning rate by the range test of L. N. Smith (arXiv:1506.01186).
 
-    The rate rises exponentially over a hundred steps of training, from 1e-6 to 0.3; the one at
-    which the loss falls fastest with its logarithm is taken. The model is left as it is, and only
+    The rate rises exponentially over a hundred steps of training, from 1e-6 to 0.3, or until the
+    loss diverges; the one about which the loss falls fastest is taken (`steepest`). The model is left as it is, and only
     training events are read.
 
     Parameters
@@ -150,4 +145,4 @@ def find_learning_rate(
     # Compiling takes longer than a hundred steps.
     changed = replace(settings, learning_rate=_LOWEST, compile=False)
     probe.fit(EventClassifier(copy.deepcopy(model), changed), datamodule=data)
-    return steepest(test.rates, smoothed(test.losses))
+    return steepest(test.rates, test.losses)
