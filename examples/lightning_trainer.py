@@ -67,7 +67,7 @@ def make_up(folder: Path) -> Path:
 class SayHow(Callback):
     """A callback of one's own."""
 
-    def on_train_epoch_end(self, trainer, pl_module):
+    def on_train_epoch_end(self, trainer, pl_module):  # noqa: ARG002
         """Print what the module has logged; the epoch's validation is over by now."""
         seen = {name: f"{float(value):.4f}" for name, value in trainer.callback_metrics.items()}
         print(f"epoch {trainer.current_epoch}: {seen}")
@@ -98,9 +98,7 @@ def main(file: Path, store: Path) -> None:
         enable_checkpointing=False,
         enable_progress_bar=False,
     )
-    data = EventDataModule(
-        training, validation, batch_size=settings.batch_size, seed=settings.seed
-    )
+    data = EventDataModule(training, validation, batch_size=settings.batch_size, seed=settings.seed)
     trainer.fit(EventClassifier(model, settings), data)
     auc = float(trainer.callback_metrics["val_auc"])
     print(f"AUC of the validation events: {auc:.3f}")

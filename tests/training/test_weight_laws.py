@@ -149,10 +149,11 @@ def test_effective_events_by_hand() -> None:
     # (Σ w)² / Σ w² with the signs that the loss sees.
     weight = np.array([2.0, 2.0, -1.0, 5.0, 5.0, 1.0])
     process = np.array([0, 0, 0, 1, 1, 2])
-    for negative, first in (("keep", 9 / 9), ("abs", 25 / 9), ("drop", 16 / 8)):
+    expected: dict[NegativeWeights, float] = {"keep": 9 / 9, "abs": 25 / 9, "drop": 16 / 8}
+    for negative, first in expected.items():
         fitted = TrainingWeights.fit(
             [(weight, process)], np.array([0, 0, 1, 1]), negative_weights=negative
-        )  # type: ignore[arg-type]
+        )
         np.testing.assert_allclose(fitted.effective_events, [first, 2, 1, 0])
         assert fitted.events.tolist() == [3, 2, 1, 0]
     # The sums are those of the training weights themselves.

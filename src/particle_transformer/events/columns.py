@@ -174,7 +174,7 @@ class Events:
 
         def column(values: ArrayLike, dtype: type[np.generic], name: str) -> NDArray[Any]:
             array = np.ascontiguousarray(values, dtype=dtype)
-            if array.ndim == 0 or len(array) != rows:
+            if len(array) != rows:
                 message = f"{name}: got {array.shape}, expected one row for each of {rows} events"
                 raise SampleError(message)
             return array
