@@ -68,7 +68,7 @@ def test_a_wrong_name(
     change: dict[str, Any],
     message: str,
 ) -> None:
-    file = changed(small_analysis(tmp_path, write=False), "training", **change)
+    file = changed(small_analysis(tmp_path), "training", **change)
     assert message in refused(file, capsys, monkeypatch)
 
 

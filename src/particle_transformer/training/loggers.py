@@ -9,12 +9,12 @@ from lightning.pytorch import loggers
 from particle_transformer.errors import AnalysisFileError, MissingExtraError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lightning.pytorch.loggers import Logger
 
-__all__ = ["check_loggers", "known_loggers", "make_loggers"]
+__all__ = ["known_loggers", "make_loggers"]
 
 
 def known_loggers() -> dict[str, type[Logger]]:
@@ -24,21 +24,6 @@ def known_loggers() -> dict[str, type[Logger]]:
         for name in loggers.__all__
         if name != "Logger"
     }
-
-
-def check_loggers(names: Iterable[str]) -> None:
-    """Check names of loggers, before anything is trained.
-
-    Raises
-    ------
-    AnalysisFileError
-        If one is unknown.
-    """
-    known = known_loggers()
-    for name in names:
-        if name not in known:
-            message = f"training.loggers: unknown logger {name!r}; {nearest(name, known)}"
-            raise AnalysisFileError(message)
 
 
 def make_loggers(wanted: Sequence[Mapping[str, Any]], folder: Path) -> list[Logger]:
@@ -59,11 +44,13 @@ def make_loggers(wanted: Sequence[Mapping[str, Any]], folder: Path) -> list[Logg
         If what a logger needs is not installed.
     """
     known = known_loggers()
-    check_loggers(str(entry["name"]) for entry in wanted)
     made = []
     for entry in wanted:
         options = dict(entry)
         name = str(options.pop("name"))
+        if name not in known:
+            message = f"training.loggers: unknown logger {name!r}; {nearest(name, known)}"
+            raise AnalysisFileError(message)
         where: dict[str, Any] = {"save_dir": str(folder)}
         if name in ("csv", "tensorboard"):
             where |= {"name": "", "version": ""}

@@ -63,10 +63,11 @@ def learning_rate_factor(step: int, warmup_steps: int, total_steps: int) -> floa
 class EventClassifier(LightningModule):
     """Train an AnalysisObjectTransformer with weighted events, in any Lightning ``Trainer``.
 
-    Batches are `Batch`, as `EventDataModule` makes them. The features' scaling must have been
-    fitted (`particle_transformer.training.standardise`). The trainer decides on epochs, gradient
-    clipping, accumulation and callbacks; of the settings the loss, the optimiser and its schedule,
-    the seed, the precision and whether to compile count here. Logs per epoch ``train_loss`` and ``val_loss``, each Σ w ℓ / N over all
+    The features' scaling must have been fitted (`particle_transformer.training.standardise`). The
+    trainer decides on epochs, gradient clipping, accumulation and callbacks; of the settings the
+    loss, the optimiser and its schedule, the seed, the precision and ``compile`` count here.
+
+    Batches are `Batch`. Logs per epoch ``train_loss`` and ``val_loss``, each Σ w ℓ / N over all
     events of the epoch and all ranks, their terms where there are several, and ``val_auc``, with
     signed physics weights.
 

@@ -15,7 +15,6 @@ from particle_transformer.atomic import replacing
 from particle_transformer.config import dump_analysis, load_analysis
 from particle_transformer.data import Store, StoreRows, prepare
 from particle_transformer.errors import IncompleteStoreError, InputFileError, SampleError
-from particle_transformer.training.loggers import check_loggers
 from particle_transformer.training.network import NetworkTask, train_network
 from particle_transformer.training.progress import NetworkProgress, silent
 from particle_transformer.training.ranks import joined
@@ -79,7 +78,6 @@ def train(
     AOTError
         For every mistake in the input; if there is nothing yet to resume, nothing is left then.
     """
-    check_loggers(logger.name for logger in analysis.training.loggers)
     with joined() as ranks:
         if resume and _is_finished(RunFolder(out), analysis):
             return out
