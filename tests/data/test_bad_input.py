@@ -527,7 +527,7 @@ def test_class_without_positive_weight(pair, kept_weights, total):
     assert message.startswith(
         f"class background (bkg): the total weight of its selected events is {total}"
     )
-    assert message.endswith("expected a positive yield")
+    assert message.endswith("expected a positive one; mend its weights, or add events")
 
 
 # -- expressions that cannot be evaluated ------------------------------------------------------

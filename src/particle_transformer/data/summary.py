@@ -251,6 +251,6 @@ def _check_classes(analysis: Analysis, cutflow: Sequence[CutflowRow]) -> None:
         if not total > 0:
             message = (
                 f"class {name} ({', '.join(members)}): the total weight of its selected "
-                f"events is {total:g}; expected a positive yield"
+                f"events is {total:g}, expected a positive one; mend its weights, or add events"
             )
             raise SampleError(message)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from particle_transformer.errors import SampleError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["CHUNK", "Events", "Ragged"]
 
@@ -35,6 +37,33 @@ class Ragged:
     values: NDArray[np.float32]
     offsets: NDArray[np.int64]
     momenta: NDArray[np.float32] | None = None
+
+    @staticmethod
+    def of(values: ArrayLike, counts: ArrayLike, momenta: ArrayLike | None = None) -> Ragged:
+        """A collection of arrays of one's own.
+
+        Parameters
+        ----------
+        values
+            (objects, features), those of the first event first.
+        counts
+            Integer (events,): objects of each event.
+        momenta
+            (objects, 4) or None.
+
+        Raises
+        ------
+        SampleError
+            If there are more or fewer objects than the counts say.
+        """
+        counts = np.asarray(counts, dtype=np.int64)
+        objects = np.ascontiguousarray(values, dtype=np.float32)
+        vectors = None if momenta is None else np.ascontiguousarray(momenta, dtype=np.float32)
+        for name, array, width in (("values", objects, "features"), ("momenta", vectors, "4")):
+            if array is not None and (array.ndim != 2 or len(array) != counts.sum()):
+                message = f"{name}: got {array.shape}, expected ({counts.sum()}, {width})"
+                raise SampleError(message)
+        return Ragged(objects, np.concatenate([[0], np.cumsum(counts)]), vectors)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -107,6 +136,64 @@ class Events:
     process: NDArray[np.int16]
     era: NDArray[np.int16]
     regions: Mapping[str, NDArray[np.bool_]]
+
+    @staticmethod
+    def of(
+        objects: Mapping[str, Ragged],
+        event: ArrayLike,
+        process: ArrayLike,
+        *,
+        weight: ArrayLike | None = None,
+        identity: ArrayLike | None = None,
+        spectators: ArrayLike | None = None,
+    ) -> Events:
+        """Events of arrays of one's own, of one era and without regions.
+
+        Parameters
+        ----------
+        objects
+            Collections by name.
+        event
+            (events, event features).
+        process
+            Integer (events,): index of the process.
+        weight
+            (events,): physics weight; None: 1.
+        identity
+            Integer (events,) or (events, parts): what the fold hash reads, as event numbers; None:
+            the row, so that folds are those of this very table.
+        spectators
+            (events, spectators); None: there are none.
+
+        Raises
+        ------
+        SampleError
+            If something is not of one row per event.
+        """
+        rows = len(np.asarray(process))
+
+        def column(values: ArrayLike, dtype: type[np.generic], name: str) -> NDArray[Any]:
+            array = np.ascontiguousarray(values, dtype=dtype)
+            if len(array) != rows:
+                message = f"{name}: got {array.shape}, expected one row for each of {rows} events"
+                raise SampleError(message)
+            return array
+
+        for name, ragged in objects.items():
+            column(ragged.counts, np.int64, name)
+        numbers = column(np.arange(rows) if identity is None else identity, np.int64, "identity")
+        return Events(
+            dict(objects),
+            column(event, np.float32, "event"),
+            column(
+                np.empty((rows, 0)) if spectators is None else spectators, np.float32, "spectators"
+            ),
+            column(np.ones(rows) if weight is None else weight, np.float64, "weight"),
+            numbers[:, np.newaxis] if numbers.ndim == 1 else numbers,
+            column(process, np.int16, "process"),
+            np.zeros(rows, dtype=np.int16),
+            {},
+        )
 
     def __len__(self) -> int:
         return len(self.weight)

@@ -90,6 +90,19 @@ class PackedLayout:
     def _pairs(self) -> PairList:
         return PairList.from_offsets(self.offsets)
 
+    def completed(self, *, pairs: bool) -> PackedLayout:
+        """The same, with what depends on the numbers of objects computed now.
+
+        Parameters
+        ----------
+        pairs
+            Whether pairs of objects will be asked for.
+        """
+        if pairs:
+            self._pairs  # noqa: B018
+            self.spans  # noqa: B018
+        return self
+
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Move the rows of all collections to the places of their events."""
         if self._destination is None:

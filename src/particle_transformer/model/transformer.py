@@ -368,11 +368,20 @@ class AnalysisObjectTransformer(nn.Module):
         scaled: Tensor = self.regression_head(trunk)  # (events, regression_targets)
         return Outputs(logits, scaled, self.target_scaling.inverse(scaled))
 
-    def _packed_trunk(self, batch: PackedBatch) -> Tensor:
+    def checked_layout(self, batch: PackedBatch) -> PackedLayout:
+        """How the objects of a packed batch lie; errors are those of `forward_packed`."""
+        check_packed(self.spec, batch, like=self.class_token)
+        return self._packed_layout(batch)
+
+    def _packed_layout(self, batch: PackedBatch) -> PackedLayout:
         offsets = [batch.offsets[name] for name in self.collections]
         if self.event_embedding is not None:
             offsets.append(torch.arange(len(batch) + 1, device=batch.event.device))
-        return self._trunk(batch.objects, batch.event, batch.momenta, PackedLayout(offsets))
+        return PackedLayout(offsets)
+
+    def _packed_trunk(self, batch: PackedBatch) -> Tensor:
+        layout = self._packed_layout(batch)
+        return self._trunk(batch.objects, batch.event, batch.momenta, layout)
 
     def _dense_trunk(
         self,

@@ -202,7 +202,8 @@ class EventDataModule(LightningDataModule):
     seed
         Of the order of the training events.
     momenta
-        Whether batches carry the objects' momenta.
+        Whether batches carry the objects' momenta, where the events have them; only a network with
+        a pair bias reads them.
     parts
         Batches per step, whose gradients are accumulated.
     sampling
@@ -224,9 +225,9 @@ class EventDataModule(LightningDataModule):
         training: Sample,
         validation: Sample,
         *,
-        batch_size: int,
-        seed: int,
-        momenta: bool,
+        batch_size: int = 512,
+        seed: int = 1,
+        momenta: bool = True,
         sampling: Sampling = "shuffled",
         augmentation: Augmentation | None = None,
         conditioning: Conditioning | None = None,

@@ -31,6 +31,7 @@ from particle_transformer.training.learning_rate import find_learning_rate
 from particle_transformer.training.loggers import make_loggers
 from particle_transformer.training.module import EventClassifier
 from particle_transformer.training.ranks import ALONE, Ranks
+from particle_transformer.training.settings import FitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,9 +42,8 @@ if TYPE_CHECKING:
     from particle_transformer.model import AnalysisObjectTransformer
     from particle_transformer.training.diagnosis import Names
     from particle_transformer.training.sample import Sample
-    from particle_transformer.training.settings import FitSettings
 
-__all__ = ["FitResult", "fit_network"]
+__all__ = ["FitResult", "fit_network", "standardise"]
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 _RATE = "learning_rate.json"
@@ -149,7 +149,7 @@ def fit_network(
     )
     for sample in (training, validation):
         _check_targets(model, sample, settings)
-    _fit_scaling(model, training, settings)
+    standardise(model, training, settings)
     best, last = checkpoint_dir / BEST, checkpoint_dir / LAST
     fit_of = _description(model, settings)
     found = load_checkpoint(last) if resume and last.exists() else None
@@ -176,7 +176,7 @@ def fit_network(
                 ),
                 log_every_n_steps=1,
                 callbacks=[
-                    *([] if settings.ema is None else [EMAWeightAveraging(decay=settings.ema)]),
+                    *_averaging(settings),
                     EarlyStopping("val_loss", patience=settings.patience),
                     history,
                     HeapTrimmer(),
@@ -218,6 +218,13 @@ def _run(
         raise
 
 
+def _averaging(settings: FitSettings) -> list[Callback]:
+    if settings.ema is None:
+        return []
+    # An average of a buffer, which is constant, would differ from it by rounding.
+    return [EMAWeightAveraging(decay=settings.ema, use_buffers=False)]
+
+
 def _devices(ranks: Ranks) -> dict[str, Any]:
     if ranks.environment is None:
         return {"accelerator": "auto", "devices": 1}
@@ -233,7 +240,31 @@ def _environment(ranks: Ranks) -> list[Any]:
     return [] if ranks.environment is None else [ranks.environment]
 
 
-def _fit_scaling(model: AnalysisObjectTransformer, training: Sample, settings: FitSettings) -> None:
+def standardise(
+    model: AnalysisObjectTransformer, training: Sample, settings: FitSettings | None = None
+) -> None:
+    """Fit the scaling of a network's features, and of what it regresses, to training events.
+
+    `fit_network` does so; for a Lightning ``Trainer`` of one's own it comes before the fit.
+
+    Parameters
+    ----------
+    model
+        Its scaling is overwritten.
+    training
+        The training events; each is read once.
+    settings
+        Its objective says what is regressed, its conditioning what is appended to the event
+        features; None: nothing.
+
+    Raises
+    ------
+    SampleError
+        If a feature is not finite, or the augmentation is one of other features.
+    ModelInputError
+        If the events have other collections or widths than the model.
+    """
+    settings = settings or FitSettings()
     regression = settings.objective.regression
     scaling = ScalingFit(model)
     for events in training.chunks():
@@ -315,6 +346,8 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists", UserWarning)
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates.
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
+            # torch.compile imports a module of torch that torch deprecates.
+            warnings.filterwarnings("ignore", r".*script_method", DeprecationWarning)
             yield
     finally:
         logger.setLevel(level)

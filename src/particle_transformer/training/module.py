@@ -10,12 +10,14 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import nn
 
-from particle_transformer.errors import SampleError
+from particle_transformer.errors import AnalysisFileError, SampleError
 from particle_transformer.evaluation import auc
+from particle_transformer.model.compiled import compiled
 from particle_transformer.training.diagnosis import Names, cause
 from particle_transformer.training.means import EpochMeans
 from particle_transformer.training.ranks import gather_objects
 from particle_transformer.training.scores import Scores
+from particle_transformer.training.settings import FitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from particle_transformer.events.packed import PackedBatch
     from particle_transformer.model import AnalysisObjectTransformer
     from particle_transformer.training.batch import Batch
-    from particle_transformer.training.settings import FitSettings
 
 __all__ = ["EventClassifier", "decay_groups", "learning_rate_factor"]
 
@@ -60,7 +61,11 @@ def learning_rate_factor(step: int, warmup_steps: int, total_steps: int) -> floa
 
 
 class EventClassifier(LightningModule):
-    """Train an AnalysisObjectTransformer with weighted events.
+    """Train an AnalysisObjectTransformer with weighted events, in any Lightning ``Trainer``.
+
+    The features' scaling must have been fitted (`particle_transformer.training.standardise`). The
+    trainer decides on epochs, gradient clipping, accumulation and callbacks; of the settings the
+    loss, the optimiser and its schedule, the seed, the precision and ``compile`` count here.
 
     Batches are `Batch`. Logs per epoch ``train_loss`` and ``val_loss``, each Σ w ℓ / N over all
     events of the epoch and all ranks, their terms where there are several, ``val_auc``, with
@@ -80,35 +85,48 @@ class EventClassifier(LightningModule):
     model
         The network.
     settings
-        What is minimised, and how.
+        What is minimised, and how; None: the defaults.
     names
         What features and processes are called in messages.
 
     Raises
     ------
+    AnalysisFileError
+        In a training without an end, which the learning rate's schedule needs.
     SampleError
         In training or validation, if a batch's loss is NaN or infinite; the message says what of
         the batch or the network caused it.
+
+    Examples
+    --------
+    >>> from lightning.pytorch import Trainer
+    >>> from particle_transformer.training import EventClassifier, EventDataModule, standardise
+    >>> standardise(model, training)
+    >>> trainer = Trainer(max_epochs=10, use_distributed_sampler=False)
+    >>> data = EventDataModule(training, validation)
+    >>> trainer.fit(EventClassifier(model), data)
     """
 
     def __init__(
         self,
         model: AnalysisObjectTransformer,
-        settings: FitSettings,
+        settings: FitSettings | None = None,
         names: Names | None = None,
     ) -> None:
         super().__init__()
+        settings = settings or FitSettings()
         self.model = model
         self.settings = settings
         self.names = names or Names()
         self._means = {"train": EpochMeans(), "val": EpochMeans()}
         self.validation: Scores | None = None
         self._scored: list[Scores] = []
+        regression = settings.objective.regression is not None
         self._network: Callable[[PackedBatch], Any] = (
-            model.predict_packed if settings.objective.regression else model.forward_packed
+            model.predict_packed if regression else model.forward_packed
         )
         if settings.compile:
-            self._network = torch.compile(self._network, dynamic=True)
+            self._network = compiled(model, regression=regression)
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs) of a packed batch."""
@@ -149,7 +167,8 @@ class EventClassifier(LightningModule):
         figure = auc(*self.validation)
         if figure.value is not None:
             self.log("val_auc", figure.value)
-        self.log("learning_rate", self._last_rate())
+        if self.trainer.optimizers:  # not where a trained network is validated alone
+            self.log("learning_rate", self._last_rate())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, with a warm-up and cosine schedule over all steps of the fit."""
@@ -164,10 +183,18 @@ class EventClassifier(LightningModule):
             lr=rate,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        total = int(self.trainer.estimated_stepping_batches)
-        warmup = round(self.settings.warmup_epochs * total / self.settings.epochs)
+        total = self.trainer.estimated_stepping_batches
+        if total == math.inf:
+            message = (
+                "the learning rate's schedule ends with the training, which has no end; give the "
+                "Trainer max_epochs or max_steps"
+            )
+            raise AnalysisFileError(message)
+        self.trainer.fit_loop.setup_data()  # where an endless epoch has not asked for it
+        parts = self.trainer.accumulate_grad_batches
+        warmup = round(self.settings.warmup_epochs * -(-self.trainer.num_training_batches // parts))
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, warmup, total)
+            optimizer, lambda step: learning_rate_factor(step, warmup, int(total))
         )
         return {
             "optimizer": optimizer,

@@ -28,7 +28,16 @@ _KINDS = {"q": ctypes.c_int64, "d": ctypes.c_double}
 
 def usable(x: Tensor) -> bool:
     """Whether the kernels can work on tensors like `x`."""
-    return x.device.type == "cpu" and x.dtype in _SUFFIX and load_kernels() is not None
+    return x.device.type == "cpu" and x.dtype in _SUFFIX and _are_there()
+
+
+def _are_there() -> bool:
+    return load_kernels() is not None
+
+
+# torch.compile shall not look into how the library is made; `torch.compiler` has a decorator for
+# this, which takes a second to import.
+_are_there._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
