@@ -200,15 +200,39 @@ def test_a_batch_holds_the_rows_of_its_events() -> None:
             np.testing.assert_array_equal(packed.offsets[name].diff(), [len(r) for r in rows])
 
 
-def test_validation_comes_in_order_and_momenta_only_on_demand() -> None:
-    events, target = toy_events(60)
+def test_validation_is_mixed_always_the_same_and_has_momenta_on_demand() -> None:
+    events, _ = toy_events(400)
+    # As in a store: all events of a process, then those of the next one.
+    events = events.take(np.argsort(events.process, kind="stable"))
+    process = np.repeat([0, 1, 2], [200, 100, 100]).astype(np.int16)
+    events = replace(events, process=process)
     training, validation = (
-        make_sample(events, rows, [0, 1]) for rows in (np.arange(40), np.arange(40, 60))
+        make_sample(events, rows, [0, 0, 1])
+        for rows in (np.arange(0, 400, 2), np.arange(1, 400, 2))
     )
-    data = EventDataModule(training, validation, batch_size=3, seed=3, momenta=False)
-    batches = list(data.val_dataloader())
-    np.testing.assert_array_equal(torch.cat([b[1] for b in batches]), target[40:])
-    assert all(packed.momenta is None for packed, *_ in batches)
+    conditioning = Conditioning(("mass",), ((1.0,), (2.0,)), (0.5, 0.5), (-1, -1, 0))
+    data = EventDataModule(
+        training, validation, batch_size=10, seed=3, momenta=False, conditioning=conditioning
+    )
+    epochs = []
+    for epoch in range(2):
+        loader = data.val_dataloader()
+        loader.sampler.set_epoch(epoch)
+        batches = list(loader)
+        assert [len(batch.events) for batch in batches] == [40] * 5
+        # 150 of the 200 are of class 0 and 50 of class 1; the two processes of class 0 are mixed.
+        assert [int(batch.target.sum()) for batch in batches] == [10] * 5
+        for batch in batches:
+            assert 10 <= int((batch.process == 0).sum()) <= 29
+        assert all(batch.events.momenta is None for batch in batches)
+        epochs.append(batches)
+    for first, second in zip(*epochs, strict=True):
+        assert torch.equal(first.events.event, second.events.event)
+    expected = conditioning.apply(events, conditioning.fixed_draws(events.identity)).event[1::2]
+    found = torch.cat([batch.events.event for batch in epochs[0]]).numpy()
+    np.testing.assert_array_equal(np.sort(found, axis=0), np.sort(expected, axis=0))
+    with_momenta = EventDataModule(training, validation, batch_size=10, seed=3, momenta=True)
+    assert all(batch.events.momenta is not None for batch in with_momenta.val_dataloader())
 
 
 def test_an_excerpt_of_the_training_is_evenly_spaced_and_treated_as_validation() -> None:

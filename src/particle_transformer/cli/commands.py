@@ -144,6 +144,13 @@ def train(
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OTHER_RUN",
+            help="A run on the same events to show beside it, such as one before decorrelation.",
+        ),
+    ] = None,
 ) -> None:
     """Score every event by the network of its own fold; write metrics and the report."""
     from particle_transformer.cli.tables import print_metrics
@@ -151,7 +158,7 @@ def evaluate(
     with Progress() as progress:
         from particle_transformer.report.run import evaluate as compute
 
-        metrics, report = compute(run, progress=progress)
+        metrics, report = compute(run, before=before, progress=progress)
     print_metrics(metrics)
     say(f"metrics {run / 'evaluation' / 'metrics.json'}")
     say(f"report {report}")

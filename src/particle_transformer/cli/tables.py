@@ -107,19 +107,35 @@ def print_trials(result: StudyResult) -> None:
 def print_metrics(metrics: dict[str, Any]) -> None:
     """The headline figures with their errors."""
     table = Table("figure", title="Out-of-fold performance, events in signal regions")
+    before = metrics.get("before")
+    if before is not None:
+        table.add_column("before", justify="right")
     table.add_column("value", justify="right")
     table.add_column("effective events", justify="right")
     rows = [
-        ("AUC", metrics["auc"]),
-        ("AUC, unweighted", metrics["auc_unweighted"]),
+        ("AUC", metrics["auc"], before and before["auc"]),
+        ("AUC, unweighted", metrics["auc_unweighted"], None),
         *(
-            (f"background rejection at {100 * float(point):g}% signal efficiency", figure)
+            (
+                f"background rejection at {100 * float(point):g}% signal efficiency",
+                figure,
+                before and before["rejection"][point],
+            )
             for point, figure in metrics["rejection"].items()
         ),
-        ("expected significance (Asimov)", metrics["significance"]),
+        ("expected significance (Asimov)", metrics["significance"], None),
+        *(
+            (
+                f"dCorr² of score and {name} in background",
+                figure,
+                before and before["sculpting"]["spectators"][name],
+            )
+            for name, figure in metrics.get("sculpting", {}).get("spectators", {}).items()
+        ),
     ]
-    for name, figure in rows:
-        table.add_row(name, _shown(figure), f"{figure['effective_events']:.0f}")
+    for name, figure, other in rows:
+        compared = [] if before is None else ["" if other is None else _shown(other)]
+        table.add_row(name, *compared, _shown(figure), f"{figure['effective_events']:.0f}")
     Console().print(table)
 
 

@@ -29,6 +29,7 @@ from particle_transformer.evaluation.roc import (
     roc_curve,
 )
 from particle_transformer.evaluation.scored import ScoredEvents
+from particle_transformer.evaluation.sculpting import sculpting
 from particle_transformer.evaluation.significance import asimov_significance, optimal_threshold
 
 __all__ = [
@@ -59,5 +60,6 @@ __all__ = [
     "reliability",
     "roc_band",
     "roc_curve",
+    "sculpting",
     "signal_threshold",
 ]

@@ -8,7 +8,7 @@ the signal efficiency measured there is reported beside the rejection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -29,12 +29,12 @@ __all__ = ["efficiency", "fold_thresholds", "passing", "rejection", "signal_thre
 def signal_threshold(
     score: NDArray[np.float64], weight: NDArray[np.float64], efficiency: float
 ) -> float:
-    """Highest threshold t at which the cut ``score >= t`` keeps `efficiency` of the signal.
+    """Highest threshold t at which the cut ``score >= t`` keeps `efficiency` of the events.
 
     Parameters
     ----------
     score, weight
-        float64 (events,): scores and signed weights of signal events; their sum is positive.
+        float64 (events,): scores and signed weights of one class; their sum is positive.
     efficiency
         In (0, 1).
 
@@ -53,7 +53,11 @@ def signal_threshold(
 
 
 def fold_thresholds(
-    validation: ScoredEvents, efficiency: float, folds: int
+    validation: ScoredEvents,
+    efficiency: float,
+    folds: int,
+    *,
+    of: Literal["signal", "background"] = "signal",
 ) -> tuple[dict[int, float], str | None]:
     """Threshold of one working point for the network of each fold.
 
@@ -62,9 +66,11 @@ def fold_thresholds(
     validation
         Validation events; ``validation.fold`` is the network that scored them.
     efficiency
-        Target signal efficiency in (0, 1).
+        Target efficiency in (0, 1).
     folds
         How many networks there are.
+    of
+        Of which events it is the efficiency.
 
     Returns
     -------
@@ -79,14 +85,14 @@ def fold_thresholds(
         If `efficiency` is not between 0 and 1.
     """
     if not 0 < efficiency < 1:
-        message = f"working point {efficiency:g}: expected a signal efficiency between 0 and 1"
+        message = f"working point {efficiency:g}: expected a {of} efficiency between 0 and 1"
         raise SampleError(message)
     thresholds: dict[int, float] = {}
     reason: str | None = None
     for fold in range(folds):
-        chosen = validation.is_signal & (validation.fold == fold)
+        chosen = (validation.is_signal == (of == "signal")) & (validation.fold == fold)
         weight = validation.weight[chosen]
-        defect = weight_defect(weight, "signal")
+        defect = weight_defect(weight, of)
         if defect:
             reason = reason or f"fold {fold}, validation events: {defect}"
         else:

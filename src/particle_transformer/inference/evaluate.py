@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from particle_transformer import evaluation
 from particle_transformer.atomic import replacing
 from particle_transformer.errors import OutputError
+from particle_transformer.inference.before import RunScores, figures_before
 from particle_transformer.inference.columns import hypothesis_column, regression_columns
 from particle_transformer.inference.out_of_fold import ScoredRun, score_run
 from particle_transformer.inference.score import signal_probability
@@ -31,11 +32,16 @@ SCORES = "scores.parquet"
 
 
 def evaluate_run(
-    run: RunFolder, *, progress: Callable[[str, int, int], None] | None = None
+    run: RunFolder,
+    *,
+    before: RunScores | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[dict[str, Any], ScoredRun]:
     """Score a run's events and compute its figures of merit.
 
-    Writes ``evaluation/metrics.json`` (`particle_transformer.evaluation.evaluate`) and
+    Writes ``evaluation/metrics.json`` (`particle_transformer.evaluation.evaluate`; where there are
+    spectators also `particle_transformer.evaluation.sculpting` as ``sculpting``; of a run to
+    compare with its ``run``, ``auc``, ``rejection`` and ``sculpting`` as ``before``) and
     ``evaluation/scores.parquet``: one row per simulated event of the store, with its file, entry,
     identity, process, fold, physics weight, logits, score by the networks of its fold, and the
     ensemble's score, which is null for events that some network of the ensemble was trained with.
@@ -49,6 +55,8 @@ def evaluate_run(
     ----------
     run
         A trained run.
+    before
+        Another one on the same events, to compare with.
     progress
         Called with (what is being done, steps done, steps in all).
 
@@ -66,6 +74,19 @@ def evaluate_run(
     """
     scored = score_run(run, progress=progress)
     metrics = _metrics(scored, progress)
+    spectators = dict(
+        zip(scored.analysis.event.spectators, scored.events.spectators.T, strict=True)
+    )
+    if spectators:
+        metrics["sculpting"] = evaluation.sculpting(
+            scored.test,
+            scored.validation,
+            spectators,
+            folds=scored.analysis.training.folds,
+            signal_regions=scored.analysis.signal_regions,
+        )
+    if before is not None:
+        metrics["before"] = figures_before(before, scored.analysis, spectators, progress=progress)
     try:
         run.evaluation.mkdir(exist_ok=True)
         _write_scores(run.evaluation / SCORES, scored)

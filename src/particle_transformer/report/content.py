@@ -69,6 +69,11 @@ class ReportContent:
     features
         Event features to show, by label (with the unit): float (events,), aligned with `test`;
         NaN where an event has none.
+    spectators
+        What the network does not see, by name as in the block ``sculpting`` of the metrics: float
+        (events,), aligned with `test`.
+    before
+        The same events with the scores of the run that the metrics call ``before``.
     settings
         Settings to list, in order.
     provenance
@@ -81,7 +86,7 @@ class ReportContent:
     Raises
     ------
     SampleError
-        If a column of `features` is not aligned with the events.
+        If a feature, a spectator or `before` is not aligned with the events.
     """
 
     title: str
@@ -92,16 +97,20 @@ class ReportContent:
     cutflow: Sequence[CutflowRow] = ()
     history: Mapping[int, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     features: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    spectators: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    before: ScoredEvents | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
     notes: Sequence[str] = ()
     model: str = "AnalysisObjectTransformer"
 
     def __post_init__(self) -> None:
-        for name, column in self.features.items():
+        columns = {
+            **{f"feature {name!r}": column for name, column in self.features.items()},
+            **{f"spectator {name!r}": column for name, column in self.spectators.items()},
+            **({} if self.before is None else {"before": self.before.score}),
+        }
+        for name, column in columns.items():
             if column.shape != (len(self.test),):
-                message = (
-                    f"report: feature {name!r} has shape {column.shape}, "
-                    f"expected ({len(self.test)},)"
-                )
+                message = f"report: {name} has shape {column.shape}, expected ({len(self.test)},)"
                 raise SampleError(message)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from particle_transformer.report.score_plots import (
     score_shapes,
     score_stack,
 )
+from particle_transformer.report.sculpting_plot import MINIMUM_EFFECTIVE_EVENTS, sculpting_plot
 from particle_transformer.report.style import styled
 from particle_transformer.report.yield_plot import yield_plot
 
@@ -175,4 +177,35 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
                 "Event features",
                 wide=True,
             )
+        background = members & ~content.test.is_signal
+        if background.any():
+            for number, (name, column) in enumerate(content.spectators.items()):
+                add(
+                    f"sculpting_{number}",
+                    "Simulated background in the signal regions, each shape normalised to one, with "
+                    "statistical errors: all of it, and what the network takes most for signal. "
+                    "Thresholds come from validation events of each network. If the score knows "
+                    "nothing of the quantity, all shapes are the same, and the ratios one. Cuts "
+                    f"that leave fewer than {MINIMUM_EFFECTIVE_EVENTS:g} effective events are left "
+                    "out.",
+                    partial(_sculpting, content, background, name, column),
+                    f"Background shape of {name} behind cuts on the score",
+                    wide=content.before is not None,
+                )
     return found
+
+
+def _sculpting(
+    content: ReportContent,
+    background: NDArray[np.bool_],
+    name: str,
+    column: NDArray[np.floating[Any]],
+) -> Figure:
+    runs = [("", content.test.select(background), content.metrics["sculpting"])]
+    if content.before is not None:
+        other = content.metrics["before"]
+        runs = [
+            ("Before", content.before.select(background), other["sculpting"]),
+            ("After", *runs[0][1:]),
+        ]
+    return sculpting_plot(name, column[background].astype(np.float64), runs)

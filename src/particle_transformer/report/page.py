@@ -78,6 +78,8 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
         dependence=figure_text(content.metrics["abcd"]["distance_correlation"])
         if "abcd" in content.metrics
         else "",
+        comparison=tables.comparison_rows(content.metrics),
+        sculpting=tables.sculpting_rows(content.metrics),
         cutflow=tables.cutflow_table(content.cutflow),
         drawings=drawings,
         events=count(content.metrics["events"]),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from particle_transformer.artefact.run_folder import RunFolder, open_run
 from particle_transformer.errors import require
+from particle_transformer.inference.before import RunScores, score_before
 from particle_transformer.inference.evaluate import evaluate_run
 from particle_transformer.report.content import ReportContent
 from particle_transformer.report.page import write_report
@@ -22,7 +23,10 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    path: Path, *, progress: Callable[[str, int, int], None] | None = None
+    path: Path,
+    *,
+    before: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Score a run's events, compute its figures of merit and write the report.
 
@@ -30,6 +34,8 @@ def evaluate(
     ----------
     path
         A run directory.
+    before
+        Another one, trained on the same events, to show beside it.
     progress
         Called with (what is being done, steps done, steps in all).
 
@@ -41,17 +47,23 @@ def evaluate(
     Raises
     ------
     AOTError
-        If the run is damaged, cannot be written to, or the extra ``report`` is missing.
+        If the run is damaged, cannot be written to, or the extra ``report`` is missing, or the run
+        before has other events.
     """
     run = open_run(path)
     for module in ("jinja2", "matplotlib", "mplhep"):
         require(module, "report")  # before the work, not after it
-    metrics, scored = evaluate_run(run, progress=progress)
-    report = write_report(run.report / "index.html", content=_content(run, metrics, scored))
-    return metrics, report
+    earlier = None
+    if before is not None:
+        earlier = score_before(open_run(before), run, progress=progress)
+    metrics, scored = evaluate_run(run, before=earlier, progress=progress)
+    content = _content(run, metrics, scored, earlier)
+    return metrics, write_report(run.report / "index.html", content=content)
 
 
-def _content(run: RunFolder, metrics: dict[str, Any], scored: ScoredRun) -> ReportContent:
+def _content(
+    run: RunFolder, metrics: dict[str, Any], scored: ScoredRun, before: RunScores | None
+) -> ReportContent:
     record = run.read_record()
     manifest = scored.store.manifest
     analysis = scored.analysis
@@ -71,6 +83,8 @@ def _content(run: RunFolder, metrics: dict[str, Any], scored: ScoredRun) -> Repo
             if network["network"] == 0
         },
         features=dict(zip(manifest.event, scored.events.event.T, strict=True)),
+        spectators=dict(zip(manifest.spectators, scored.events.spectators.T, strict=True)),
+        before=None if before is None else before.test,
         settings={
             "object features": "; ".join(parts),
             "event features": ", ".join(manifest.event) or "none",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer.report.numbers import count, figure_text, with_error
@@ -11,7 +12,15 @@ if TYPE_CHECKING:
 
     from particle_transformer.report.content import CutflowRow
 
-__all__ = ["cutflow_table", "figure_rows", "headlines", "process_rows", "region_rows"]
+__all__ = [
+    "comparison_rows",
+    "cutflow_table",
+    "figure_rows",
+    "headlines",
+    "process_rows",
+    "region_rows",
+    "sculpting_rows",
+]
 
 
 def _percent(point: str) -> str:
@@ -121,6 +130,50 @@ def region_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
             },
         }
         for name, found in metrics["regions"].items()
+    ]
+
+
+def sculpting_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Rows of the table of spectators: `name`, `before`, `now`, `scatter`, `effective`, `remark`.
+
+    `scatter` is √2 / n, that of the figure where score and spectator are independent.
+    """
+    if "sculpting" not in metrics:
+        return []
+    before = metrics.get("before", {}).get("sculpting", {}).get("spectators", {})
+    rows = []
+    for name, now in metrics["sculpting"]["spectators"].items():
+        effective = now["effective_events"]
+        rows.append(
+            {
+                "name": name,
+                "before": _dependence(before[name]) if name in before else "",
+                "now": _dependence(now),
+                "scatter": with_error(math.sqrt(2) / effective, None, 1) if effective else "—",
+                "effective": count(effective),
+                "remark": now["reason"] or "",
+            }
+        )
+    return rows
+
+
+def _dependence(figure: Mapping[str, Any]) -> str:
+    return "undefined" if figure["value"] is None else with_error(figure["value"], None, 2)
+
+
+def comparison_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Rows of the table of this run and the one before: `name`, `before`, `now`."""
+    if "before" not in metrics:
+        return []
+    before = metrics["before"]
+    pairs = [("AUC", before["auc"], metrics["auc"])]
+    pairs += [
+        (f"Rejection at {_percent(point)} signal efficiency", before["rejection"][point], now)
+        for point, now in metrics["rejection"].items()
+    ]
+    return [
+        {"name": name, "before": figure_text(there), "now": figure_text(here)}
+        for name, there, here in pairs
     ]
 
 

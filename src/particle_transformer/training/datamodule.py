@@ -99,8 +99,8 @@ class BatchLoader:
         Transforms the events, by random numbers that depend on seed, epoch and position; not
         without a seed.
     conditioning
-        Appends parameters to the event features, drawn in the same way; without a seed always the
-        same ones.
+        Appends parameters to the event features, drawn in the same way; always the same ones where
+        the order is.
     """
 
     def __init__(
@@ -141,7 +141,8 @@ class BatchLoader:
         """What happens to the events of the next batches."""
         sampler, first = self.sampler, self._delivered
         draws = None
-        if sampler.seed is not None and (self.augmentation.transformations or self.conditioning):
+        wanted = self.augmentation.transformations or self.conditioning
+        if sampler.seed is not None and sampler.reshuffle and wanted:
             spans = [sampler.span(batch) for batch in range(first, first + batches)]
             draws = random_draws(sampler.seed, sampler.epoch, spans)
 
@@ -275,9 +276,15 @@ class EventDataModule(LightningDataModule):
         return self._train_loader
 
     def val_dataloader(self) -> BatchLoader:
-        """Batches in the order of the events; without gradients they may be larger."""
-        rows = [self.validation.rows]
-        sampler = BatchSampler(rows, 4 * self.batch_size, None, **self._rank())
+        """Batches in an order that is always the same; without gradients they may be larger.
+
+        Each has the classes and processes in proportion: a store has them one after the other, and
+        a distance correlation is that of a whole batch.
+        """
+        strata = self.validation.strata()
+        sampler = BatchSampler(
+            strata, 4 * self.batch_size, self.seed, **self._rank(), reshuffle=False
+        )
         return BatchLoader(self._dataset(self.validation), sampler, conditioning=self.conditioning)
 
     def training_excerpt(self, events: int) -> BatchLoader:
@@ -294,7 +301,7 @@ class EventDataModule(LightningDataModule):
     def _dataset(self, sample: Sample) -> EventDataset:
         return EventDataset(sample, momenta=self.momenta)
 
-    def _rank(self) -> dict[str, int]:
+    def _rank(self) -> dict[str, Any]:
         if self.trainer is None:
             return {}
         return {"rank": self.trainer.global_rank, "ranks": self.trainer.world_size}

@@ -51,6 +51,8 @@ class BatchSampler(Sampler["NDArray[np.int64]"]):
         Batches in which the `batch_size` events of a step come, one after the other.
     rank, ranks
         Which part of each batch, of how many.
+    reshuffle
+        Whether each epoch has another order, or all have that of the first.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class BatchSampler(Sampler["NDArray[np.int64]"]):
         parts: int = 1,
         rank: int = 0,
         ranks: int = 1,
+        reshuffle: bool = True,
     ) -> None:
         self.strata = list(strata)
         self.events = sum(map(len, strata))
@@ -75,6 +78,7 @@ class BatchSampler(Sampler["NDArray[np.int64]"]):
         self.parts = parts
         self.rank = rank
         self.ranks = ranks
+        self.reshuffle = reshuffle
         self.epoch = 0
         if self.events // self.batches < ranks:
             message = (
@@ -86,7 +90,8 @@ class BatchSampler(Sampler["NDArray[np.int64]"]):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order; Lightning calls this at the start of each epoch."""
-        self.epoch = epoch
+        if self.reshuffle:
+            self.epoch = epoch
 
     def __len__(self) -> int:
         return self.batches
