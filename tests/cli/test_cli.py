@@ -13,7 +13,7 @@ import yaml
 
 from helpers.runs import small_analysis
 from particle_transformer import __version__
-from particle_transformer.cli import commands
+from particle_transformer.cli import commands, tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,6 +171,35 @@ def test_train_refuses_a_folder_with_content(tmp_path: Path) -> None:
 
 def test_evaluate_refuses_what_is_no_run(tmp_path: Path) -> None:
     assert_one_line(aot("evaluate", tmp_path), "not a run", "aot train")
+
+
+def test_the_table_of_figures_has_spectators_and_the_run_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def figure(value: float | None) -> dict[str, object]:
+        return {"value": value, "error": None, "effective_events": 12.0, "reason": "too few"}
+
+    metrics = {
+        "auc": figure(0.81), "auc_unweighted": figure(0.82), "rejection": {"0.5": figure(33.0)},
+        "significance": figure(1.5), "sculpting": {"spectators": {"met.pt": figure(0.0021)}},
+    }  # fmt: skip
+    before = {
+        "auc": figure(0.91), "rejection": {"0.5": figure(None)},
+        "sculpting": {"spectators": {"met.pt": figure(0.21)}},
+    }  # fmt: skip
+    tables.print_metrics(metrics)
+    alone = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    tables.print_metrics({**metrics, "before": before})
+    both = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    values = [(row[1].strip(), row[2].strip()) for row in alone]
+    assert values == [
+        ("AUC", "0.81"), ("AUC, unweighted", "0.82"), ("rejection at 50% signal efficiency", "33"),
+        ("expected significance (Asimov)", "1.5"), ("dCorr²(score, met.pt), background", "0.0021"),
+    ]  # fmt: skip
+    assert [row[3].strip() for row in both] == [value for _, value in values]
+    assert [row[2].strip() for row in both] == ["0.91", "", "undefined: too few", "", "0.21"]
 
 
 def test_plots_of_the_epochs_are_drawn_unless_they_are_not_wanted_or_cannot_be(

@@ -9,17 +9,18 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from evaluation.samples import PROCESSES, realistic
 from particle_transformer.errors import MissingExtraError, OutputError, SampleError
-from particle_transformer.evaluation import evaluate
+from particle_transformer.evaluation import evaluate, sculpting
 from particle_transformer.report import ReportContent, write_report
 from particle_transformer.report.curves import auc_by_fold
 from particle_transformer.report.drawings import Drawing
-from particle_transformer.report.numbers import figure_text
+from particle_transformer.report.numbers import figure_text, with_error
 from particle_transformer.report.style import styled
 
 
@@ -151,6 +152,75 @@ def test_equal_content_gives_equal_plots(page, content):
     assert base64.b64encode(again.getvalue()).decode() in text
 
 
+@pytest.fixture(scope="module")
+def decorrelated(content):
+    """The content with spectators, and another run before."""
+    test, validation = content.test, realistic(2000, seed=2, share=0.4)
+    earlier = replace(test, score=test.score**2)
+    rng = np.random.default_rng(1)
+    spectators = {"met.pt": rng.exponential(100, len(test)), "m_jj < 2": test.score + 0.0}
+    regions: dict[str, Any] = {"folds": 3, "signal_regions": ["signal"]}
+    metrics = dict(content.metrics)
+    metrics["sculpting"] = sculpting(test, validation, spectators, **regions)
+    other = evaluate(
+        earlier, validation, working_points=[0.3, 0.5, 0.7], background_uncertainty=0.1,
+        bootstrap=5, **regions,
+    )  # fmt: skip
+    metrics["before"] = {
+        "run": "runs/plain",
+        "auc": other["auc"],
+        "rejection": other["rejection"],
+        "sculpting": sculpting(earlier, validation, spectators, **regions),
+    }
+    return replace(content, metrics=metrics, spectators=spectators, before=earlier)
+
+
+def test_sculpting_is_shown_before_and_after(decorrelated, tmp_path):
+    page = write_report(tmp_path / "index.html", content=decorrelated)
+    text = page.read_text("utf-8")
+    outline = Outline()
+    outline.feed(text)
+    assert outline.open == []
+    assert len(outline.links) == 10
+    metrics = decorrelated.metrics
+    section = text.partition("<h2>Background sculpting</h2>")[2].partition("<h2>")[0]
+    for run in (metrics, metrics["before"]):
+        for figure in run["sculpting"]["spectators"].values():
+            assert f"<td>{with_error(figure['value'], None, 2)}</td>" in section
+    assert "<td>m_jj &lt; 2</td>" in section
+    effective = metrics["sculpting"]["spectators"]["met.pt"]["effective_events"]
+    assert f"<td>{with_error(np.sqrt(2) / effective, None, 1)}</td>" in section
+    assert section.count("<figure") == 2
+    assert section.count("dCorr²<br>before") == 1
+    compared = text.partition("<h2>Before and after</h2>")[2].partition("<h2>")[0]
+    assert "the networks of runs/plain" in compared
+    for figure in (metrics["auc"], metrics["before"]["auc"], *metrics["rejection"].values()):
+        assert f"<td>{figure_text(figure)}</td>" in compared
+    assert {"sculpting_0.pdf", "sculpting_1.pdf"} < {
+        path.name for path in (tmp_path / "plots").iterdir()
+    }
+
+
+def test_sculpting_of_one_run(decorrelated, tmp_path, monkeypatch):
+    drawing = Drawing("sculpting_0", "", "", False, 5.6, b"svg", b"pdf")
+    monkeypatch.setattr(
+        "particle_transformer.report.drawings.draw", lambda *_: {"sculpting_0": drawing}
+    )
+    metrics = {key: value for key, value in decorrelated.metrics.items() if key != "before"}
+    alone = replace(decorrelated, metrics=metrics, before=None)
+    text = write_report(tmp_path / "index.html", content=alone).read_text("utf-8")
+    assert "Before and after" not in text
+    section = text.partition("<h2>Background sculpting</h2>")[2].partition("<h2>")[0]
+    assert "before" not in section
+    assert section.count("<figure><img") == 1
+
+
+def test_a_run_without_spectators_has_no_such_section(page):
+    text = page.read_text("utf-8")
+    assert "Background sculpting" not in text
+    assert "Before and after" not in text
+
+
 def test_undefined_figures_are_shown_with_their_reason(content, tmp_path):
     signal = content.test.select(content.test.is_signal)
     metrics = evaluate(
@@ -198,6 +268,10 @@ def test_page_that_fails_leaves_the_old_one(content, tmp_path, monkeypatch):
 def test_misaligned_feature(content):
     with pytest.raises(SampleError, match=r"feature 'MET' has shape \(2,\), expected \(3000,\)"):
         replace(content, features={"MET": np.zeros(2)})
+    with pytest.raises(SampleError, match=r"spectator 'x' has shape \(2,\), expected \(3000,\)"):
+        replace(content, spectators={"x": np.zeros(2)})
+    with pytest.raises(SampleError, match=r"before has shape \(5,\), expected \(3000,\)"):
+        replace(content, before=content.test.select(np.arange(5)))
 
 
 def test_missing_library_is_one_sentence(content, tmp_path, monkeypatch):

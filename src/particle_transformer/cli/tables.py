@@ -110,14 +110,14 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     before = metrics.get("before")
     if before is not None:
         table.add_column("before", justify="right")
-    table.add_column("value", justify="right")
+    table.add_column("value" if before is None else "after", justify="right")
     table.add_column("effective events", justify="right")
     rows = [
         ("AUC", metrics["auc"], before and before["auc"]),
         ("AUC, unweighted", metrics["auc_unweighted"], None),
         *(
             (
-                f"background rejection at {100 * float(point):g}% signal efficiency",
+                f"rejection at {100 * float(point):g}% signal efficiency",
                 figure,
                 before and before["rejection"][point],
             )
@@ -126,7 +126,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         ("expected significance (Asimov)", metrics["significance"], None),
         *(
             (
-                f"dCorr² of score and {name} in background",
+                f"dCorr²(score, {name}), background",
                 figure,
                 before and before["sculpting"]["spectators"][name],
             )

@@ -22,9 +22,6 @@ __all__ = ["BACKGROUND_EFFICIENCIES", "sculpting"]
 BACKGROUND_EFFICIENCIES = (0.5, 0.1, 0.01)
 """Cuts on the score behind which the background is compared with all of it."""
 
-CORRELATED_EVENTS = 200_000
-"""Events that the distance correlation is computed of; more take minutes and add no digit."""
-
 
 def sculpting(
     test: ScoredEvents,
@@ -33,6 +30,7 @@ def sculpting(
     *,
     folds: int,
     signal_regions: Sequence[str] | None = None,
+    correlated_events: int = 200_000,
 ) -> dict[str, Any]:
     """Dependence of the score on spectators in the background of the signal regions.
 
@@ -42,14 +40,16 @@ def sculpting(
         As in `particle_transformer.evaluation.evaluate`. Only thresholds are taken from validation.
     spectators
         By name: float (test events,), what the network does not see.
+    correlated_events
+        Events that a distance correlation is computed of at most, evenly spaced; more of them take
+        minutes and add no digit that counts.
 
     Returns
     -------
     dict
         For JSON. ``spectators``: by name the bias-corrected squared distance correlation
         (`distance_correlation_squared`) of score and spectator, a figure without error, with
-        ``events``, the simulated events that it is computed of: if there are more than
-        `CORRELATED_EVENTS`, so many of them, evenly spaced. ``cuts``: by background efficiency
+        ``events``, how many simulated events it is computed of. ``cuts``: by background efficiency
         (`BACKGROUND_EFFICIENCIES`) the ``thresholds`` of the folds and the efficiency that is
         measured in the test events, a figure.
 
@@ -78,8 +78,8 @@ def sculpting(
             "thresholds": {str(fold): thresholds.get(fold) for fold in range(folds)},
         }
     chosen = np.arange(len(index))
-    if len(index) > CORRELATED_EVENTS:
-        chosen = np.arange(CORRELATED_EVENTS) * len(index) // CORRELATED_EVENTS
+    if len(index) > correlated_events:
+        chosen = np.arange(correlated_events) * len(index) // correlated_events
     found: dict[str, Any] = {}
     for name, column in spectators.items():
         figure = distance_correlation_squared(

@@ -178,7 +178,7 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
                 wide=True,
             )
         background = members & ~content.test.is_signal
-        if background.any():
+        if content.test.weight[background].sum() > 0:
             for number, (name, column) in enumerate(content.spectators.items()):
                 add(
                     f"sculpting_{number}",

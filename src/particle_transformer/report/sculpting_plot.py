@@ -184,7 +184,7 @@ def _points(
     look: tuple[str, str, str],
 ) -> None:
     colour, _, marker = look
-    seen = np.isfinite(ratio) & (error > 0)
+    seen = np.isfinite(ratio) & ((error > 0) | (ratio != 0))  # where all pass, there is no error
     axes.errorbar(
         (0.5 * (edges[1:] + edges[:-1]))[seen], ratio[seen], error[seen], fmt=marker, color=colour,
         markersize=4.5, markeredgecolor="black", markeredgewidth=0.5, elinewidth=1.1,

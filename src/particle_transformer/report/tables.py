@@ -134,7 +134,7 @@ def region_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def sculpting_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Rows of the table of spectators: `name`, `before`, `now`, `scatter`, `effective`, `remark`.
+    """Rows of the table of spectators: `name`, `before`, `now`, `scatter` and `effective`.
 
     `scatter` is √2 / n, that of the figure where score and spectator are independent.
     """
@@ -151,14 +151,15 @@ def sculpting_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
                 "now": _dependence(now),
                 "scatter": with_error(math.sqrt(2) / effective, None, 1) if effective else "—",
                 "effective": count(effective),
-                "remark": now["reason"] or "",
             }
         )
     return rows
 
 
 def _dependence(figure: Mapping[str, Any]) -> str:
-    return "undefined" if figure["value"] is None else with_error(figure["value"], None, 2)
+    if figure["value"] is None:
+        return f"undefined: {figure['reason']}"
+    return with_error(figure["value"], None, 2)
 
 
 def comparison_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
