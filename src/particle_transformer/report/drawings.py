@@ -187,7 +187,7 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
                     "Thresholds come from validation events of each network. If the score knows "
                     "nothing of the quantity, all shapes are the same, and the ratios one. Cuts "
                     f"that leave fewer than {MINIMUM_EFFECTIVE_EVENTS:g} effective events are left "
-                    "out.",
+                    "out. Momenta and masses in GeV, angles in radians.",
                     partial(_sculpting, content, background, name, column),
                     f"Background shape of {name} behind cuts on the score",
                     wide=content.before is not None,

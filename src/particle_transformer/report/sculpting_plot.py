@@ -200,6 +200,6 @@ def _limits(axes: Axes, positive: Sequence[float]) -> None:
     if highest / lowest > 30:
         axes.set_yscale("log")
         low = 0.5 * lowest
-        axes.set_ylim(low, highest * (highest / low) ** 0.45)
+        axes.set_ylim(low, highest * (highest / low) ** 0.6)
     else:
-        axes.set_ylim(0, 1.5 * highest)
+        axes.set_ylim(0, 1.6 * highest)
