@@ -344,6 +344,8 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # A second fit into the same folder replaces the first.
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists", UserWarning)
+            # What is logged is of all ranks already.
+            warnings.filterwarnings("ignore", r".*sync_dist=True", UserWarning)
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates.
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
             # torch.compile imports a module of torch that torch deprecates.
