@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def test_dynamic_programming_finds_what_trying_all_finds(seed, fine, most):
         if np.isfinite(best):
             bounds = found.bounds
             assert (bounds[0], bounds[-1], len(bounds)) == (0, fine, blocks + 1)
-            sums = sum(value[i, j] for i, j in zip(bounds[:-1], bounds[1:], strict=True))
+            sums = sum(value[i, j] for i, j in pairwise(bounds))
             assert sums == pytest.approx(best)
 
 
@@ -160,7 +160,7 @@ def test_test_events_outside_the_range_of_the_validation_events_have_a_bin():
 @pytest.mark.parametrize("edges", [[0.0, 1.0], [-np.inf], [-np.inf, 1.0, 1.0, np.inf]])
 def test_edges_must_rise_from_minus_to_plus_infinity(edges):
     with pytest.raises(
-        SampleError, match="bin edges are .*, expected rising ones from -inf to inf"
+        SampleError, match=r"bin edges are .*, expected rising ones from -inf to inf"
     ):
         Binning(np.array(edges))
 
