@@ -47,6 +47,7 @@ from particle_transformer.evaluation.roc import (
     auc_unweighted,
     roc_curve,
 )
+from particle_transformer.evaluation.score_stability import Stability, stability
 from particle_transformer.evaluation.scored import ScoredEvents
 from particle_transformer.evaluation.sensitivity import (
     FitChoices,
@@ -66,7 +67,6 @@ from particle_transformer.evaluation.slices import (
     binned_significance,
     optimal_slices,
 )
-from particle_transformer.evaluation.stability import Stability, stability
 from particle_transformer.evaluation.temperature import (
     CalibrationError,
     calibration_error,

@@ -255,9 +255,15 @@ class Likelihood:
             x[place] = value
             moving[place] = False
         value = self.nll(x, data)
-        if not np.isfinite(value):
-            x = self._inside(x, moving)
+        if not np.isfinite(value):  # a start outside the model, where a rate is not positive
+            x = np.where(moving, self.initial, x)
             value = self.nll(x, data)
+        if not np.isfinite(value):
+            names = ", ".join(
+                f"{self.names[place]} = {v:.4g}" for place, v in (fixed or {}).items()
+            )
+            message = f"with {names or 'the nominal parameters'} a bin has no expected event, "
+            raise SampleError(message + "expected more than 0 in every bin")
         for _ in range(STEPS):
             gradient, information = self._slope(x, data)
             stuck = ((x <= self.low) & (gradient > 0)) | ((x >= self.high) & (gradient < 0))
@@ -273,10 +279,6 @@ class Likelihood:
             x, value = self._along(x, value, step, gain, data)
         message = f"the fit did not end within {STEPS} steps (it is {gain:.2g} from its goal)"
         raise SampleError(message + "; look for bins with next to no background")
-
-    def _inside(self, x: NDArray[np.float64], moving: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Nominal values of the moving parameters, where a start is outside the model."""
-        return np.where(moving, self.initial, x)
 
     def _along(
         self,
@@ -301,6 +303,8 @@ class Likelihood:
         self, information: NDArray[np.float64], free: NDArray[np.intp]
     ) -> NDArray[np.float64]:
         part = information[np.ix_(free, free)]
+        if not free.size:
+            return part
         size = np.sqrt(np.diag(part))
         useless = [self.names[place] for place in free[size == 0]]
         if not useless:

@@ -67,6 +67,8 @@ def fit_temperature(
     if defect:
         return None, defect
     logit = _logit(score)
+    if np.all((logit * np.where(is_signal, 1, -1) >= 0)[weight != 0]):
+        return None, "no event is on the wrong side of 0.5, so that no temperature is too low"
 
     def slope(inverse: float) -> float:
         return float(np.sum(balanced * logit * (_sigmoid(inverse * logit) - is_signal)))
@@ -79,7 +81,7 @@ def fit_temperature(
     if slope(low) > 0:
         return None, "the score does not rank signal above background"
     if slope(high) < 0:
-        return None, "the score separates the classes completely, no temperature is too low"
+        return None, f"the likelihood still grows at a temperature of {1 / high:.2g}"
     for _ in range(200):
         middle = (low + high) / 2
         if middle in (low, high):
