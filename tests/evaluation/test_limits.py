@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from particle_transformer.errors import SampleError
+from particle_transformer.errors import MissingExtraError, SampleError
 from particle_transformer.evaluation import (
     FitRegion,
     Likelihood,
@@ -186,9 +188,65 @@ def test_statistical_error_of_a_single_bin():
     assert limit == pytest.approx(1.96 * np.sqrt(b + (relative * b) ** 2) / s, rel=0.02)
 
 
+def test_a_billion_events_leave_the_fit_its_digits():
+    """Free background from a control region τ = 2: σ² = b + b/2 (and the signal's share is tiny)."""
+    b = 1e9
+    regions = [
+        FitRegion("sr", {"sig": template(1e4), "bkg": template(b)}),
+        FitRegion("cr", {"bkg": template(2 * b)}),
+    ]
+    limit = expected_limit(likelihood(regions, free=["bkg"])).median
+    assert limit == pytest.approx(1.959964 * np.sqrt(1.5 * b) / 1e4, rel=1e-4)
+
+
 def test_strength_is_the_inverse_of_the_signal():
     one, three = (expected_limit(counting([f * 2.0, f * 3.0], [50.0, 20.0])) for f in (1, 3))
     assert one.band == pytest.approx([3 * limit for limit in three.band], rel=1e-5)
+
+
+def rough_model(seed):
+    """Few events, simulation errors up to 100 % and large variations, some of one side."""
+    rng = np.random.default_rng(seed)
+    regions = []
+    for number in range(rng.integers(1, 4)):
+        bins = rng.integers(1, 5)
+        nominal, varied = {}, {}
+        for process, most in (("sig", 0.25), ("a", 1.0), ("b", 1.0)):
+            yields = rng.gamma(0.7, 10 ** rng.uniform(0, 2), bins) + 0.01
+            nominal[process] = template(
+                yields * (0.05 if process == "sig" else 1), rng.uniform(0.01, most, bins)
+            )
+        for variation in range(rng.integers(0, 3)):
+            varied[f"v{variation}"] = {
+                side: {
+                    name: t.yields * np.exp(0.3 * rng.normal(size=bins))
+                    for name, t in nominal.items()
+                }
+                for side in (("up", "down") if rng.random() < 0.7 else ("up",))
+            }
+        regions.append(FitRegion(f"r{number}", nominal, varied))
+    return likelihood(regions, normalisation={"b": 0.3})
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.integers(0, 10**6))
+def test_rough_models_have_limits_and_the_fits_are_minima(seed):
+    found = rough_model(seed)
+    limit = expected_limit(found)
+    assert np.all(np.diff(limit.band) > 0)
+    data = found.asimov(found.initial)
+    # Some of these models have two minima: one follows the strength upwards.
+    start, fits = None, []
+    for strength in np.linspace(0.05, 1, 20) * limit.median:
+        fits = [found.fit(data, {found.strength: strength}, place) for place in (None, start)]
+        start = min(fits, key=lambda fit: fit.nll).parameters
+    fitted = min(fits, key=lambda fit: fit.nll)
+    # q_A at the median limit is Φ⁻¹(1 − 0.05/2)²; no point nearby is better.
+    assert 2 * (fitted.nll - found.nll(found.initial, data)) == pytest.approx(3.8415, rel=1e-3)
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        moved = fitted.parameters + 0.02 * fitted.errors * rng.normal(size=len(found.names))
+        assert found.nll(np.clip(moved, found.low, found.high), data) >= fitted.nll - 1e-9
 
 
 def test_covariance_is_the_inverse_of_the_second_derivatives():
@@ -318,6 +376,13 @@ def test_arguments_out_of_range():
         expected_limit(found, level=1.0)
     with pytest.raises(SampleError, match="signal strength 0, expected more than 0"):
         expected_significance(found, 0.0)
+
+
+def test_without_pyhf_the_extra_is_named(monkeypatch):
+    spec = build_workspace([FitRegion("sr", {"sig": template(1), "b": template(5)})], ["sig"]).spec
+    monkeypatch.setitem(sys.modules, "pyhf", None)
+    with pytest.raises(MissingExtraError, match=r"analysis-object-transformer\[report\]"):
+        workspace_model(spec)
 
 
 def test_invalid_json_is_one_line():

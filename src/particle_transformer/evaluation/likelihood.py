@@ -1,13 +1,13 @@
 """The likelihood of a pyhf model and its maximum, under fixed parameters.
 
-pyhf evaluates the model (numpy backend); the search for the maximum is done here, by Fisher
-scoring: with the expected rates ν(θ) and their derivatives J,
+pyhf evaluates the model (numpy backend); the search for the maximum is done here, by Newton steps.
+With the expected rates ν(θ), their derivatives J and the counts n,
 
-    gradient = Jᵀ (1 − n/ν),   information = Jᵀ (1/ν) J,
+    gradient = Jᵀ (1 − n/ν),   Hessian = Jᵀ (n/ν²) J + Σ (1 − n/ν) ∂²ν,
 
-and likewise for the constraint terms, each step solves information · step = −gradient. Without
+and likewise for the constraint terms; the last sum is learnt on the way (`_secant`). Without
 derivatives, pyhf's own minimiser (SLSQP) needs a second for each fit of 40 parameters and three
-minutes for a limit; this one needs a hundredth of it. Both give the same numbers.
+minutes for a limit; this one needs three seconds. Both give the same numbers.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FitResult", "Likelihood", "workspace_model"]
 
-STEPS = 200
+STEPS = 100
 """Steps of the search; a fit needs about ten."""
 
 CLOSE = 1e-10
 """The search ends this close to the maximum of the log-likelihood, as estimated from the step."""
+
+TOLERATED = 1e-5
+"""What is accepted after all steps, as at a kink; minuit's own goal is 1e-4."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,29 @@ class FitResult:
         """Standard deviation of each parameter, float64 (parameters,)."""
         root: NDArray[np.float64] = np.sqrt(np.diag(self.covariance))
         return root
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """Derivatives at one point.
+
+    Attributes
+    ----------
+    gradient
+        float64 (parameters,): of −ln L.
+    expected, observed
+        float64 (parameters, parameters): Jᵀ (1/ν) J and Jᵀ (n/ν²) J, each with the constraints.
+    jacobian
+        float64 (bins, parameters): J.
+    residual
+        float64 (bins,): 1 − n/ν.
+    """
+
+    gradient: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    jacobian: NDArray[np.float64]
+    residual: NDArray[np.float64]
 
 
 def workspace_model(spec: Mapping[str, Any]) -> Any:
@@ -193,7 +219,11 @@ class Likelihood:
         expected = value * self._factor
         if not np.all(rates > 0) or not np.all(expected[self._poisson] > 0):
             return float("inf")
-        result = float(np.sum(rates - counts * np.log(rates)))
+        # Relative to ν = n, which leaves digits for small changes of a billion events.
+        more = rates - counts
+        some = np.where(counts > 0, counts, 1.0)
+        poisson = np.where(counts > 0, more - counts * np.log1p(more / some), rates)
+        result = float(np.sum(poisson))
         normal = ~self._poisson
         result += 0.5 * float(np.sum(((auxiliary - value)[normal] / self._sigma[normal]) ** 2))
         e, a = expected[self._poisson], auxiliary[self._poisson]
@@ -210,13 +240,14 @@ class Likelihood:
         result[:, self._constant] = 0.0
         return result
 
-    def _slope(
-        self, parameters: NDArray[np.float64], data: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Gradient and expected information of −ln L."""
+    def _slope(self, parameters: NDArray[np.float64], data: NDArray[np.float64]) -> _Slope:
+        """Derivatives of −ln L."""
         rates, jacobian = self.rates(parameters), self.jacobian(parameters)
-        gradient = jacobian.T @ (1 - data[: self.bins] / rates)
-        information = (jacobian.T / rates) @ jacobian
+        counts = data[: self.bins]
+        residual = 1 - counts / rates
+        gradient = jacobian.T @ residual
+        expected = (jacobian.T / rates) @ jacobian
+        observed = (jacobian.T * (counts / rates**2)) @ jacobian
         value, auxiliary = parameters[self._owner], data[self.bins :]
         slope = (value - auxiliary) / self._sigma**2
         curvature = 1 / self._sigma**2
@@ -224,8 +255,9 @@ class Likelihood:
         slope[counted] = self._factor[counted] - auxiliary[counted] / value[counted]
         curvature[counted] = self._factor[counted] / value[counted]
         np.add.at(gradient, self._owner, slope)
-        np.add.at(information, (self._owner, self._owner), curvature)
-        return gradient, information
+        for information in (expected, observed):
+            np.add.at(information, (self._owner, self._owner), curvature)
+        return _Slope(gradient, expected, observed, jacobian, residual)
 
     def fit(
         self,
@@ -264,19 +296,23 @@ class Likelihood:
             )
             message = f"with {names or 'the nominal parameters'} a bin has no expected event, "
             raise SampleError(message + "expected more than 0 in every bin")
-        for _ in range(STEPS):
-            gradient, information = self._slope(x, data)
-            stuck = ((x <= self.low) & (gradient > 0)) | ((x >= self.high) & (gradient < 0))
+        at = self._slope(x, data)
+        rest = np.zeros_like(at.expected)
+        for number in range(1, STEPS + 1):
+            stuck = ((x <= self.low) & (at.gradient > 0)) | ((x >= self.high) & (at.gradient < 0))
             free = np.flatnonzero(moving & ~stuck)
-            inverse = self._inverse(information, free)
-            step = np.zeros_like(x)
-            step[free] = -inverse @ gradient[free]
-            gain = -float(step @ gradient) / 2
-            if gain < CLOSE:
-                covariance = np.zeros_like(information)
+            inverse = self._inverse(at.expected, free)
+            step = _step(at.observed + rest, inverse, at.gradient, free)
+            gain = -float(step @ at.gradient) / 2
+            if gain < (TOLERATED if number == STEPS else CLOSE):
+                covariance = np.zeros_like(at.expected)
                 covariance[np.ix_(free, free)] = inverse
                 return FitResult(x, value, covariance)
-            x, value = self._along(x, value, step, gain, data)
+            new, value = self._along(x, value, step, gain, data)
+            before, at = at, self._slope(new, data)
+            bent = (at.jacobian - before.jacobian).T @ at.residual
+            rest = _secant(rest, new - x, at.gradient - before.gradient, bent)
+            x = new
         message = f"the fit did not end within {STEPS} steps (it is {gain:.2g} from its goal)"
         raise SampleError(message + "; look for bins with next to no background")
 
@@ -296,6 +332,8 @@ class Likelihood:
             if found <= value - 1e-4 * length * gain:
                 return new, found
             length /= 2
+        if gain < TOLERATED:  # rounding
+            return x, value
         message = f"the fit cannot improve although it is {gain:.2g} from its goal"
         raise SampleError(message + "; look for bins with next to no background")
 
@@ -320,3 +358,52 @@ class Likelihood:
             "bins that tell them apart, or give an uncertainty instead of a free normalisation"
         )
         raise SampleError(message)
+
+
+def _step(
+    hessian: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    free: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Newton's step, or that of the information alone where the Hessian is not positive."""
+    step = np.zeros_like(gradient)
+    try:
+        root = np.linalg.cholesky(hessian[np.ix_(free, free)])
+    except np.linalg.LinAlgError:
+        step[free] = -inverse @ gradient[free]
+    else:
+        step[free] = -np.linalg.solve(root.T, np.linalg.solve(root, gradient[free]))
+    return step
+
+
+def _secant(
+    rest: NDArray[np.float64],
+    step: NDArray[np.float64],
+    change: NDArray[np.float64],
+    bent: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Update the estimate of what the observed information lacks of the Hessian.
+
+    That is Σ_bins (1 − n/ν) ∂²ν. Along the last step it is `bent`; the symmetric update of least
+    change that reproduces it is that of J. Dennis, D. Gay, R. Welsch, ACM Trans. Math. Softw. 7
+    (1981) 348 (NL2SOL), with their sizing.
+
+    Parameters
+    ----------
+    rest
+        float64 (parameters, parameters): the estimate so far.
+    step, change, bent
+        float64 (parameters,): last step, change of the gradient, and of Jᵀ at the new residuals.
+    """
+    along = float(change @ step)
+    if along <= 0:
+        return np.zeros_like(rest)
+    size = abs(float(step @ rest @ step))
+    if size > 0:
+        rest = rest * min(1.0, abs(float(step @ bent)) / size)
+    lack = bent - rest @ step
+    outer = np.outer(lack, change)
+    update: NDArray[np.float64] = rest + (outer + outer.T) / along
+    update -= float(lack @ step) / along**2 * np.outer(change, change)
+    return update

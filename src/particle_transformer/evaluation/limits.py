@@ -11,7 +11,8 @@ around √q_A with unit width, so that the data that lie N standard deviations u
 
     CLs(μ) = [1 − Φ(√q_A(μ) − N)] / Φ(N),
 
-and the limit at CLs = α solves √q_A(μ) = N + Φ⁻¹(1 − α Φ(N)) (their eq. 89).
+and the limit at CLs = α solves √q_A(μ) = N + Φ⁻¹(1 − α Φ(N)): their eq. 89 with
+α Φ(N) for α.
 """
 
 from __future__ import annotations
@@ -87,13 +88,21 @@ def expected_limit(
     lowest = likelihood.nll(parameters, data)
     start = parameters
 
+    known = {0.0: 0.0}
+
     def distance(strength: float, target: float) -> float:
         nonlocal start
-        if strength == 0:
-            return -target
-        fitted = likelihood.fit(data, {likelihood.strength: strength}, start)
-        start = fitted.parameters
-        return float(np.sqrt(max(2 * (fitted.nll - lowest), 0.0))) - target
+        if strength not in known:
+            # Large variations can give −ln L two minima: one lies near the nominal values, another
+            # may come along with the strength.
+            fits = [
+                likelihood.fit(data, {likelihood.strength: strength}, place)
+                for place in (start, parameters)
+            ]
+            fitted = min(fits, key=lambda fit: fit.nll)
+            start = fitted.parameters
+            known[strength] = float(np.sqrt(max(2 * (fitted.nll - lowest), 0.0)))
+        return known[strength] - target
 
     normal = NormalDist()
     found: list[float] = []
@@ -106,7 +115,7 @@ def expected_limit(
             high = max(1.3 * high, low)
         else:
             message = f"the data do not limit the signal strength (tried up to {high:.3g})"
-            raise SampleError(message + "; add a control region for the free backgrounds")
+            raise SampleError(message + "; simulate more signal or add control regions")
         found.append(
             float(optimize.brentq(distance, low, high, args=(target,), rtol=1e-6, xtol=1e-7 * high))
         )

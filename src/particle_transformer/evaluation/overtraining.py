@@ -55,7 +55,7 @@ def kolmogorov_smirnov(
 
     (M. Stephens, J. R. Stat. Soc. B 32 (1970) 115; W. Press et al., Numerical Recipes, 14.3). The
     effective numbers are exact for unweighted samples and a good approximation where the weights
-    do not depend on the value (J. Monahan, Numerical Methods of Statistics, 12.4); weights that
+    do not depend on the value (J. Monahan, Numerical Methods of Statistics, 2nd ed., 2011, sect. 12.4); weights that
     vary with the score make p too small or too large by a little. It is meant for one process or
     one class at a time.
 

@@ -99,7 +99,7 @@ def impacts(
 
     The parameter is fixed one standard deviation (after the fit) above and below its fitted value,
     all others are fitted again, and the shift of the strength is the impact: the definition of
-    the ATLAS and CMS rankings (such as Phys. Rev. D 97 (2018) 072016, Fig. 5).
+    the ATLAS and CMS rankings (such as ATLAS, Phys. Rev. D 97 (2018) 072016).
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ A variation's own name
     change of the process's total as ``normsys``, that of its shape at fixed total as ``histosys``.
 ``stat_REGION``, ``stat_signal_REGION``
     One factor for each bin with the relative statistical error √Σw²/Σw of all backgrounds
-    together (R. Barlow, C. Beeston, Comput. Phys. Commun. 77 (1993) 219, in the lighter form of
+    together (R. Barlow, C. Beeston, Comp. Phys. Comm. 77 (1993) 219, in the lighter form of
     J. Conway, arXiv:1103.0354), and another of the signal, whose error must not depend on ``mu``.
 
 What simulation cannot give a meaning to is an error or a note, never silent: see `build`.
