@@ -5,7 +5,7 @@ With the expected rates ν(θ), their derivatives J and the counts n,
 
     gradient = Jᵀ (1 − n/ν),   Hessian = Jᵀ (n/ν²) J + Σ (1 − n/ν) ∂²ν,
 
-and likewise for the constraint terms; the last sum is learnt on the way (`_secant`). Without
+and likewise for the constraint terms; the last sum is learnt on the way (`newton`). Without
 derivatives, pyhf's own minimiser (SLSQP) needs a second for each fit of 40 parameters and three
 minutes for a limit; this one needs three seconds. Both give the same numbers.
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from particle_transformer.errors import SampleError, require
+from particle_transformer.evaluation.newton import newton_step, secant_update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -302,7 +303,7 @@ class Likelihood:
             stuck = ((x <= self.low) & (at.gradient > 0)) | ((x >= self.high) & (at.gradient < 0))
             free = np.flatnonzero(moving & ~stuck)
             inverse = self._inverse(at.expected, free)
-            step = _step(at.observed + rest, inverse, at.gradient, free)
+            step = newton_step(at.observed + rest, inverse, at.gradient, free)
             gain = -float(step @ at.gradient) / 2
             if gain < (TOLERATED if number == STEPS else CLOSE):
                 covariance = np.zeros_like(at.expected)
@@ -311,7 +312,7 @@ class Likelihood:
             new, value = self._along(x, value, step, gain, data)
             before, at = at, self._slope(new, data)
             bent = (at.jacobian - before.jacobian).T @ at.residual
-            rest = _secant(rest, new - x, at.gradient - before.gradient, bent)
+            rest = secant_update(rest, new - x, at.gradient - before.gradient, bent)
             x = new
         message = f"the fit did not end within {STEPS} steps (it is {gain:.2g} from its goal)"
         raise SampleError(message + "; look for bins with next to no background")
@@ -358,52 +359,3 @@ class Likelihood:
             "bins that tell them apart, or give an uncertainty instead of a free normalisation"
         )
         raise SampleError(message)
-
-
-def _step(
-    hessian: NDArray[np.float64],
-    inverse: NDArray[np.float64],
-    gradient: NDArray[np.float64],
-    free: NDArray[np.intp],
-) -> NDArray[np.float64]:
-    """Newton's step, or that of the information alone where the Hessian is not positive."""
-    step = np.zeros_like(gradient)
-    try:
-        root = np.linalg.cholesky(hessian[np.ix_(free, free)])
-    except np.linalg.LinAlgError:
-        step[free] = -inverse @ gradient[free]
-    else:
-        step[free] = -np.linalg.solve(root.T, np.linalg.solve(root, gradient[free]))
-    return step
-
-
-def _secant(
-    rest: NDArray[np.float64],
-    step: NDArray[np.float64],
-    change: NDArray[np.float64],
-    bent: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Update the estimate of what the observed information lacks of the Hessian.
-
-    That is Σ_bins (1 − n/ν) ∂²ν. Along the last step it is `bent`; the symmetric update of least
-    change that reproduces it is that of J. Dennis, D. Gay, R. Welsch, ACM Trans. Math. Softw. 7
-    (1981) 348 (NL2SOL), with their sizing.
-
-    Parameters
-    ----------
-    rest
-        float64 (parameters, parameters): the estimate so far.
-    step, change, bent
-        float64 (parameters,): last step, change of the gradient, and of Jᵀ at the new residuals.
-    """
-    along = float(change @ step)
-    if along <= 0:
-        return np.zeros_like(rest)
-    size = abs(float(step @ rest @ step))
-    if size > 0:
-        rest = rest * min(1.0, abs(float(step @ bent)) / size)
-    lack = bent - rest @ step
-    outer = np.outer(lack, change)
-    update: NDArray[np.float64] = rest + (outer + outer.T) / along
-    update -= float(lack @ step) / along**2 * np.outer(change, change)
-    return update
