@@ -6,13 +6,36 @@ Weights are the signed physics weights. A figure that the events do not define i
 """
 
 from particle_transformer.evaluation.abcd import evaluate_abcd
+from particle_transformer.evaluation.binning import (
+    Binning,
+    BinningRule,
+    Labelled,
+    optimal_binning,
+    optimal_binnings,
+)
 from particle_transformer.evaluation.bootstrap import RocBand, poisson_bootstrap, roc_band
 from particle_transformer.evaluation.calibration import Reliability, reliability
 from particle_transformer.evaluation.correlation import correlation_matrix
 from particle_transformer.evaluation.distance_correlation import distance_correlation_squared
 from particle_transformer.evaluation.figure import Figure, effective_events
+from particle_transformer.evaluation.fit_regions import BinnedEvents, FitRegion, fit_regions
 from particle_transformer.evaluation.hypotheses import Hypothesis, evaluate_hypotheses
+from particle_transformer.evaluation.likelihood import FitResult, Likelihood, workspace_model
+from particle_transformer.evaluation.limits import (
+    ExpectedLimit,
+    expected_limit,
+    expected_significance,
+)
 from particle_transformer.evaluation.metrics import evaluate
+from particle_transformer.evaluation.overtraining import KolmogorovSmirnov, kolmogorov_smirnov
+from particle_transformer.evaluation.ranking import (
+    FittedYields,
+    Impact,
+    Pull,
+    fitted_yields,
+    impacts,
+    pulls,
+)
 from particle_transformer.evaluation.regression import bias_and_resolution, evaluate_regression
 from particle_transformer.evaluation.rejection import (
     efficiency,
@@ -28,22 +51,74 @@ from particle_transformer.evaluation.roc import (
     auc_unweighted,
     roc_curve,
 )
+from particle_transformer.evaluation.score_stability import Stability, stability
 from particle_transformer.evaluation.scored import ScoredEvents
 from particle_transformer.evaluation.sculpting import sculpting
-from particle_transformer.evaluation.significance import asimov_significance, optimal_threshold
+from particle_transformer.evaluation.sensitivity import (
+    FitChoices,
+    Sensitivity,
+    bin_events,
+    limit_of,
+    limit_of_binned,
+    region_bins,
+)
+from particle_transformer.evaluation.significance import (
+    asimov_significance,
+    combined_significance,
+    optimal_threshold,
+)
+from particle_transformer.evaluation.slices import (
+    SlicedBinning,
+    binned_significance,
+    optimal_slices,
+)
+from particle_transformer.evaluation.temperature import (
+    CalibrationError,
+    calibration_error,
+    fit_temperature,
+    fold_temperatures,
+    with_temperatures,
+)
+from particle_transformer.evaluation.template import Template
+from particle_transformer.evaluation.workspace import Workspace
+from particle_transformer.evaluation.workspace import build as build_workspace
 
 __all__ = [
+    "BinnedEvents",
+    "Binning",
+    "BinningRule",
+    "CalibrationError",
+    "ExpectedLimit",
     "Figure",
+    "FitChoices",
+    "FitRegion",
+    "FitResult",
+    "FittedYields",
     "Hypothesis",
+    "Impact",
+    "KolmogorovSmirnov",
+    "Labelled",
+    "Likelihood",
+    "Pull",
     "Ranking",
     "Reliability",
     "RocBand",
     "RocCurve",
     "ScoredEvents",
+    "Sensitivity",
+    "SlicedBinning",
+    "Stability",
+    "Template",
+    "Workspace",
     "asimov_significance",
     "auc",
     "auc_unweighted",
     "bias_and_resolution",
+    "bin_events",
+    "binned_significance",
+    "build_workspace",
+    "calibration_error",
+    "combined_significance",
     "correlation_matrix",
     "distance_correlation_squared",
     "effective_events",
@@ -52,14 +127,32 @@ __all__ = [
     "evaluate_abcd",
     "evaluate_hypotheses",
     "evaluate_regression",
+    "expected_limit",
+    "expected_significance",
+    "fit_regions",
+    "fit_temperature",
+    "fitted_yields",
+    "fold_temperatures",
     "fold_thresholds",
+    "impacts",
+    "kolmogorov_smirnov",
+    "limit_of",
+    "limit_of_binned",
+    "optimal_binning",
+    "optimal_binnings",
+    "optimal_slices",
     "optimal_threshold",
     "passing",
     "poisson_bootstrap",
+    "pulls",
+    "region_bins",
     "rejection",
     "reliability",
     "roc_band",
     "roc_curve",
     "sculpting",
     "signal_threshold",
+    "stability",
+    "with_temperatures",
+    "workspace_model",
 ]

@@ -8,6 +8,9 @@ Asimov data set of arXiv:1007.1727 (its eq. 97 is the case σ = 0),
 
 (G. Cowan, "Discovery sensitivity for a counting experiment with background uncertainty", 2012,
 eq. 20).
+
+The likelihood of independent bins is the product of theirs, so that the q₀ of the Asimov data set
+add up where no uncertainty is common to the bins: Z² = Σ Z_i².
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.evaluation.scored import ScoredEvents
 
-__all__ = ["asimov_significance", "optimal_threshold"]
+__all__ = ["asimov_significance", "combined_significance", "optimal_threshold"]
 
 MINIMUM_EFFECTIVE_EVENTS = 10.0
 """Background that a cut must leave in the validation events to be considered."""
@@ -80,6 +83,26 @@ def asimov_significance(
     large = n * np.log1p(x) - s * b / (b + variance) + curvature
     half_square = np.where(x < 1, small, large)
     return np.where(defined, np.sqrt(2 * np.maximum(half_square, 0.0)), np.nan)
+
+
+def combined_significance(
+    signal: ArrayLike, background: ArrayLike, background_error: ArrayLike = 0.0
+) -> NDArray[np.float64]:
+    """Asimov significance of independent bins together, Z = √(Σ Z_i²).
+
+    Parameters
+    ----------
+    signal, background, background_error
+        As for `asimov_significance`, with the bins as the last axis; the errors are taken as
+        uncorrelated between bins.
+
+    Returns
+    -------
+    float64, the broadcast shape without its last axis
+        NaN where a bin is undefined.
+    """
+    each = asimov_significance(signal, background, background_error)
+    return np.asarray(np.sqrt(np.sum(each**2, axis=-1)))
 
 
 def optimal_threshold(
