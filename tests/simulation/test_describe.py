@@ -8,32 +8,79 @@ import pytest
 
 from particle_transformer.config import load_analysis
 from particle_transformer.errors import AnalysisFileError
-from particle_transformer.simulation.describe import analysis_file
-from particle_transformer.simulation.processes import PROCESSES
+from particle_transformer.simulation.analyses import analysis_files
+from particle_transformer.simulation.samples import SAMPLES
 from particle_transformer.simulation.summary import ChunkSummary, ProcessSummary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def _written(folder: Path, names: list[str]) -> Path:
+def _written(folder: Path, names: list[str], sample: str = "ttH") -> list[Path]:
     summaries = {
         name: ProcessSummary(
             [ChunkSummary(name, 0, folder / name, 10, 40, 40.0, 400, 100, 2.5, 0.1)]
         )
         for name in names
     }
-    path = folder / "analysis.yaml"
-    path.write_text(analysis_file(summaries), encoding="utf-8")
+    paths = []
+    for file, text in analysis_files(SAMPLES[sample], summaries).items():
+        paths.append(folder / file)
+        paths[-1].write_text(text, encoding="utf-8")
     for name in names:
         (folder / f"{name}.root").touch()
-    return path
+    return paths
 
 
 def test_all_processes_are_an_analysis(tmp_path: Path) -> None:
-    path = _written(tmp_path, list(PROCESSES))
+    (path,) = _written(tmp_path, list(SAMPLES["ttH"].processes))
     assert load_analysis(path).classes == ("signal", "background")
     assert path.read_text(encoding="utf-8").startswith("# Search for")
+
+
+def test_the_analyses_of_the_benchmark(tmp_path: Path) -> None:
+    paths = _written(tmp_path, list(SAMPLES["jets-met"].processes), "jets-met")
+    analyses = {path.name: load_analysis(path) for path in paths}
+    assert list(analyses) == [
+        "analysis.yaml",
+        "analysis-vbf.yaml",
+        "analysis-susy.yaml",
+        "analysis-qcd.yaml",
+    ]
+    classes = {name: analysis.classes for name, analysis in analyses.items()}
+    assert classes.pop("analysis-qcd.yaml") == ("signal", "background", "qcd")
+    assert set(classes.values()) == {("signal", "background")}
+    for analysis in analyses.values():
+        assert analysis.signal_regions == ("signal",)
+        assert "leptons == 0" in analysis.regions["signal"].select
+        assert analysis.regions["one_lepton"].role == "control"
+        assert {"TTbar", "SingleTop", "ZToNuNu", "WToLNu", "Dibosons"} <= set(analysis.processes)
+    susy = analyses["analysis-susy.yaml"]
+    assert susy.training.condition == ("mass",)
+    masses = {
+        name: process.parameters["mass"]
+        for name, process in susy.processes.items()
+        if process.class_name == "signal"
+    }
+    assert masses == {
+        "Gluino_M1200": 1200,
+        "Gluino_M1600": 1600,
+        "Gluino_M2000": 2000,
+        "Squark_M1000": 1000,
+        "Squark_M1400": 1400,
+        "Stop_M700": 700,
+        "Stop_M1000": 1000,
+    }
+
+
+def test_a_part_of_the_benchmark_has_the_analyses_of_its_signals(tmp_path: Path) -> None:
+    names = ["Gluino_M1200", "TTbar"]
+    headline, susy = _written(tmp_path, names, "jets-met")
+    assert susy.name == "analysis-susy.yaml"
+    analysis = load_analysis(susy)
+    assert list(analysis.processes) == names
+    assert analysis.training.condition == ()  # one mass is no condition
+    assert headline.read_text(encoding="utf-8").startswith("# No signal process: add one")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +93,7 @@ def test_all_processes_are_an_analysis(tmp_path: Path) -> None:
 def test_the_first_line_says_which_class_is_missing(
     tmp_path: Path, names: list[str], missing: str, message: str
 ) -> None:
-    path = _written(tmp_path, names)
+    (path,) = _written(tmp_path, names)
     with pytest.raises(AnalysisFileError, match=message):
         load_analysis(path)
     text = path.read_text(encoding="utf-8")
