@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from particle_transformer.config import load_analysis
 from particle_transformer.errors import AnalysisFileError
 from particle_transformer.simulation.analyses import analysis_files
+from particle_transformer.simulation.describe import sample_description, sample_settings
 from particle_transformer.simulation.samples import SAMPLES
 from particle_transformer.simulation.summary import ChunkSummary, ProcessSummary
 
@@ -105,3 +108,35 @@ def test_the_first_line_says_which_class_is_missing(
     path.write_text(rest.replace("processes:\n", "processes:\n" + line), encoding="utf-8")
     (tmp_path / f"{added}.root").touch()
     assert load_analysis(path).classes == ("signal", "background")
+
+
+def test_the_description_has_all_that_a_process_was_made_with(tmp_path: Path) -> None:
+    for generator in ("pythia8mc", "fastjet"):
+        pytest.importorskip(generator)
+    sample = SAMPLES["jets-met"]
+    names = ["Stop_M700", "TTbar", "QCD_PT170to300"]
+    settings = sample_settings(sample, sample.find(names), 5, 1000)
+    chunks = [
+        ChunkSummary("", number, tmp_path, 10, 40, 40.0, 400, 100, 2.5, 0.3) for number in (0, 1)
+    ]
+    described = json.loads(
+        sample_description(settings, {name: ProcessSummary(chunks) for name in names})
+    )
+    assert (described["sample"], described["seed"]) == ("jets-met", 5)
+    assert described["detector"]["tail_fraction"] == 0.01
+    assert described["versions"]["pythia8mc"] == importlib.metadata.version("pythia8mc")
+    stop, top, multijets = (described["processes"][name] for name in names)
+    assert (stop["class"], stop["mass"], stop["generator_filter"]) == ("signal", 700, None)
+    lines = stop["slha"].splitlines()
+    assert " 1000006 7.000000e+02" in lines
+    assert lines[lines.index("DECAY 1000006 1.000000e+00") + 1] == " 1.00000000 2 6 1000022"
+    assert top["generator_filter"] == {"hard_pt": 60, "evolved_pt": 150, "scale": 15}
+    assert (top["mass"], top["slha"]) == (None, None)
+    assert (multijets["tail_enhancement"], multijets["share"]) == (20, 0.1)
+    assert "PhaseSpace:pTHatMax = 300." in multijets["pythia_settings"]
+    for process in (stop, top, multijets):
+        assert process["cross_section"] == 2.5
+        assert process["cross_section_error"] == pytest.approx(0.3 / 2**0.5)
+        assert (process["generated"], process["kept"], process["chunks"]) == (80, 20, 2)
+        assert process["filter_efficiency"] == 0.4
+        assert process["skim_efficiency"] == 0.25

@@ -137,6 +137,16 @@ def test_a_run_that_was_killed_while_it_moved_its_files_goes_on(tmp_path, monkey
     _assert_same_files(whole, out)
 
 
+def test_settings_without_a_chunk_bind_nobody(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        _few_events(out, progress=_interrupt_after(1))
+    for chunk in (out / ".chunks").glob("*.npz"):
+        chunk.unlink()
+    _few_events(out, seed=4)
+    assert json.loads((out / "simulation.json").read_text())["seed"] == 4
+
+
 def test_no_chunk_of_another_simulation_is_used(tmp_path):
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):

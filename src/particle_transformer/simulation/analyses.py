@@ -66,7 +66,7 @@ event:
     met.pt: MET_pt
     met.phi: MET_phi
     ht: "sum(jets.pt)"
-    leptons: "count(Electron_pt) + count(Muon_pt)"    # isolated, pt > 10, within the tracker
+    leptons: nElectron + nMuon    # isolated, pt > 10, within the tracker
   features: [log(met.pt), log(max(ht, 1)), count(jets)]
 """
 

@@ -13,6 +13,11 @@ __all__ = ["PROCESSES", "QCD_EDGES"]
 QCD_EDGES = (170, 300, 470, 800, 1400)
 """Lower edges of the slices in pT-hat of multijet production, GeV; the last one is open."""
 
+# Where jets are hard, neutrinos of heavy hadrons give as much missing momentum as the tail: a
+# larger enhancement there would only add events of small weight.
+_QCD_ENHANCEMENT = (20.0, 20.0, 5.0, 2.0, 1.0)
+_QCD_KEEPS = (0.008, 0.05, 0.05, 0.06, 0.1)
+
 
 def _qcd_slices() -> list[Process]:
     """Multijet production in slices.
@@ -22,9 +27,8 @@ def _qcd_slices() -> list[Process]:
     than any of the hard process.
     """
     slices = []
-    for low, high, keeps in zip(
-        QCD_EDGES, (*QCD_EDGES[1:], None), (0.008, 0.05, 0.12, 0.2, 0.25), strict=True
-    ):
+    edges = zip(QCD_EDGES, (*QCD_EDGES[1:], None), _QCD_ENHANCEMENT, _QCD_KEEPS, strict=True)
+    for low, high, enhancement, keeps in edges:
         limits: tuple[str, ...] = (f"PhaseSpace:pTHatMin = {low}.",)
         if high is not None:
             limits += (f"PhaseSpace:pTHatMax = {high}.",)
@@ -36,7 +40,7 @@ def _qcd_slices() -> list[Process]:
                 ("HardQCD:all = on", *limits),
                 keeps,
                 generator_filter=None,
-                tail_enhancement=20.0,
+                tail_enhancement=enhancement,
                 share=0.1,
             )
         )

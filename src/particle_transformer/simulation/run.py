@@ -154,6 +154,8 @@ def _open_output(out: Path, own: set[str]) -> Path:
                 f"expected a new or empty folder, so that nothing is overwritten"
             )
             raise OutputError(message)
+        if next(found_chunks(work), None) is None:
+            shutil.rmtree(work, ignore_errors=True)  # nothing to go on from
         work.mkdir(exist_ok=True)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
