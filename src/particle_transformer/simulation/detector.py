@@ -66,8 +66,7 @@ class Detector:
         mistag of 10 % (0.1 %) goes with a b efficiency near 91 % (57 %).
     tail_fraction
         Fraction of jets whose response lies in its tail (`response.tail_response`): dead cells,
-        leakage, gaps. Of the order of what CMS sees (arXiv:1402.4770: a probability of some 10⁻³
-        to lose more than half of a jet), fitted to no measurement; 0 has no tail.
+        leakage, gaps. An assumption, fitted to no measurement and of no card; 0 has no tail.
     """
 
     tracker_eta: float = 2.5
