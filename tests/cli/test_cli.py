@@ -91,6 +91,16 @@ def test_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     assert_one_line(aot("validate", file), "featurs", "nearest: features")
 
 
+def test_a_sample_has_a_name_and_processes_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    simulate = ("simulate", "--out", out, "--sample")
+    assert_one_line(aot(*simulate, "jets"), "unknown sample 'jets'; nearest: jets-met")
+    assert_one_line(
+        aot(*simulate, "jets-met", "--process", "Stop_M70"), "'Stop_M70'", "nearest: Stop_M700"
+    )
+    assert not out.exists()
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     missing = tmp_path / "none.yaml"
     for words in (["--debug", "validate", missing], ["validate", missing, "--debug"]):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 
 import awkward as ak
 import numpy as np
 import pytest
 
+from particle_transformer.simulation.catalogue import PROCESSES, QCD_EDGES
+from particle_transformer.simulation.detector import Detector
 from particle_transformer.simulation.generate import ChunkTask, generate_chunk
-from particle_transformer.simulation.processes import PROCESSES, GeneratorFilter
+from particle_transformer.simulation.processes import GeneratorFilter, Process
 from particle_transformer.simulation.pythia import make_pythia
+from particle_transformer.simulation.samples import SAMPLES
+from particle_transformer.simulation.spectra import LSP
 
 pytest.importorskip("pythia8mc")
 pytest.importorskip("fastjet")
@@ -172,3 +177,147 @@ def test_the_filter_changes_nothing_above_the_skim(everything, process, events):
                 + (sections[-1] * chunk.cross_section_error / chunk.cross_section) ** 2
             )
         assert sections[0] == pytest.approx(sections[1], abs=SIGMAS * sum(variances) ** 0.5)
+
+
+def _hard_scatterings(process, seed, events):
+    """pT-hat in GeV, and what each event is worth in pb: float64 (events,) and a number."""
+    pythia, _ = make_pythia(process, seed, None)
+    pythia.settings.flag("PartonLevel:all", False)
+    assert pythia.init()
+    scales: list[float] = []
+    while len(scales) < events:
+        if pythia.next():
+            scales.append(pythia.infoPython().pTHat())  # a copy, as of this event
+    return np.array(scales), 1e9 * pythia.infoPython().sigmaGen() / events
+
+
+def test_slices_add_up_to_one_spectrum():
+    whole = Process(
+        "QCD", "", "qcd", ("HardQCD:all = on", f"PhaseSpace:pTHatMin = {QCD_EDGES[0]}."), 1.0
+    )
+    one, worth = _hard_scatterings(whole, 1, 60_000)
+    slices = [process for process in PROCESSES.values() if process.role == "qcd"]
+    parts = [_hard_scatterings(process, 2, 40_000) for process in slices]
+    for (scales, _), low, high in zip(parts, QCD_EDGES, (*QCD_EDGES[1:], 6800), strict=True):
+        assert low <= scales.min()
+        assert scales.max() <= high
+    stitched = np.concatenate([scales for scales, _ in parts])
+    weights = np.concatenate([np.full(len(scales), each) for scales, each in parts])
+
+    def spectrum(edges):
+        inclusive = np.histogram(one, edges)[0].astype(float)
+        total = np.histogram(stitched, edges, weights=weights)[0]
+        variance = np.histogram(stitched, edges, weights=weights**2)[0]
+        return inclusive * worth, inclusive * worth**2, total, variance
+
+    # Where the run without slices has statistics, edges of slices inside of bins and between them.
+    edges = [170, 185, 200, 220, 250, 280, 300, 320, 360, 410, 470, 530, 650, 900]
+    inclusive, its_variance, total, variance = spectrum(edges)
+    assert (inclusive > 20 * worth).all()
+    pulls = (total - inclusive) / np.sqrt(its_variance + variance)
+    assert abs(pulls).max() < SIGMAS
+    assert (pulls**2).sum() < 45  # 13 bins: one test in 50 000 fails by chance
+    assert total.sum() == pytest.approx(
+        inclusive.sum(), abs=SIGMAS * np.sqrt(its_variance.sum() + variance.sum())
+    )
+    # No step at an edge: the logarithm of a falling spectrum is nearly straight over four narrow
+    # bins, whose middle pair lies on both sides of the edge.
+    for edge in QCD_EDGES[1:]:
+        bounds = edge * np.array([0.90, 0.95, 1.0, 1.05, 1.10])
+        content = np.log(np.histogram(stitched, bounds, weights=weights)[0])
+        error = 1 / np.sqrt(np.histogram(stitched, bounds)[0])
+        across = np.array([0.5, -1.5, 1.5, -0.5])  # its step less the mean of the two beside it
+        step, uncertainty = across @ content, np.sqrt((across * error) ** 2 @ np.ones(4))
+        assert uncertainty < 0.1
+        assert step == pytest.approx(0, abs=SIGMAS * uncertainty)
+
+
+@pytest.mark.parametrize(
+    ("name", "parents"),
+    [
+        ("Gluino_M1600", {1_000_021}),
+        ("Squark_M1000", {side + q for side in (1_000_000, 2_000_000) for q in (1, 2, 3, 4)}),
+        ("Stop_M700", {1_000_006}),
+    ],
+)
+def test_superpartners_come_in_pairs_of_their_mass(name, parents):
+    process = PROCESSES[name]
+    pythia, _ = make_pythia(process, 5, None)
+    particles = pythia.nextBatch(40).prt
+    identity = abs(particles.id)
+    hard = particles[abs(particles.status) == 22]
+    superpartners = hard[abs(hard.id) > 1_000_000]
+    assert set(ak.flatten(abs(superpartners.id)).to_list()) <= parents
+    assert ak.all(ak.num(superpartners) == 2)
+    momenta = superpartners.p
+    mass = np.sqrt(momenta.e**2 - momenta.px**2 - momenta.py**2 - momenta.pz**2)
+    assert statistics.median(ak.flatten(mass).to_list()) == pytest.approx(process.mass, rel=0.003)
+    lightest = particles[(identity == LSP) & (particles.status > 0)]
+    assert ak.all(ak.num(lightest) == 2)  # stable, and no other superpartner is left
+    assert not ak.any(
+        (identity > 1_000_000) & (identity < 3_000_000) & (identity != LSP) & (particles.status > 0)
+    )
+
+
+def test_neutralinos_leave_the_detector_unseen():
+    chunk = generate("Squark_M1000", 60, filtered=False)
+    columns = chunk.columns
+    difference = columns["MET_pt"].astype(float) - columns["GenMET_pt"]
+    assert statistics.median(columns["GenMET_pt"]) > 300
+    # Some 20 GeV and a few percent of the jets' energy.
+    assert statistics.median(abs(difference)) < 40
+
+
+def test_enhanced_tails_change_no_yield(monkeypatch):
+    """Fake missing momentum, with and without enhancement, from different seeds."""
+    name = "QCD_PT470to800"
+    detector = Detector(tail_fraction=0.05)  # more than in the sample: the plain run has to see it
+
+    def made(seed, enhancement):
+        process = dataclasses.replace(PROCESSES[name], tail_enhancement=enhancement)
+        monkeypatch.setitem(PROCESSES, name, process)
+        task = ChunkTask(name, 0, 700, seed, None, None, detector, "jets-met")
+        chunk = generate_chunk(task)
+        assert chunk is not None
+        inside = chunk.columns["MET_pt"] > 150
+        weights = chunk.columns["genWeight"].astype(float) * inside
+        return weights.sum(), (weights**2).sum(), inside.sum()
+
+    plain, plain_variance, plain_events = made(1, 1.0)
+    enhanced, enhanced_variance, enhanced_events = made(2, 8.0)
+    assert enhanced_events > 2 * plain_events > 40
+    error = np.sqrt(plain_variance + enhanced_variance)
+    assert enhanced == pytest.approx(plain, abs=SIGMAS * error)
+    assert enhanced_variance < plain_variance
+
+
+@pytest.mark.parametrize("name", SAMPLES["jets-met"].processes)
+def test_every_process_of_the_benchmark_can_be_generated(name):
+    sample, process = SAMPLES["jets-met"], PROCESSES[name]
+    task = ChunkTask(name, 0, 12, 1, None, process.generator_filter, sample.detector, sample.name)
+    chunk = generate_chunk(task)
+    assert chunk is not None
+    assert chunk.generated == 12
+    assert 0 < chunk.cross_section_error < 0.6 * chunk.cross_section
+
+
+@pytest.mark.parametrize(
+    ("process", "events"), [("SingleTop", 450), ("Dibosons", 250), ("VBF_HToInv", 250)]
+)
+def test_the_cuts_of_the_filter_are_low_enough_for_rare_processes(process, events):
+    """The yield above the skim with lower cuts than the default ones is the same."""
+    detector = SAMPLES["jets-met"].detector
+    sections, variances = [], []
+    for seed, cuts in ((1, GeneratorFilter()), (2, GeneratorFilter(30, 110))):
+        chunk = generate_chunk(ChunkTask(process, 0, events, seed, 180.0, cuts, detector))
+        assert chunk is not None
+        scale = chunk.cross_section / chunk.sum_of_weights
+        weights = chunk.columns["genWeight"].astype(float)
+        sections.append(scale * weights.sum())
+        variances.append(
+            scale**2 * (weights**2).sum()
+            + (sections[-1] * chunk.cross_section_error / chunk.cross_section) ** 2
+        )
+    error = sum(variances) ** 0.5
+    assert error < 0.25 * sections[1]
+    assert sections[0] == pytest.approx(sections[1], abs=SIGMAS * error)

@@ -218,7 +218,10 @@ def tune(
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(help="Folder of the sample; must not exist yet.")],
+    out: Annotated[Path, typer.Option(help="Folder of the sample: new, or unfinished.")],
+    sample: Annotated[
+        str, typer.Option(help="ttH (the demo's four processes) or jets-met (the benchmark's).")
+    ] = "ttH",
     events: Annotated[int, typer.Option(min=1, help="Selected events per process.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 1,
     workers: Annotated[
@@ -228,12 +231,21 @@ def simulate(
         list[str] | None, typer.Option(help="Simulate this process only; may be repeated.")
     ] = None,
 ) -> None:
-    """Simulate a sample with Pythia 8 and FastJet, and write an analysis file for it."""
+    """Simulate a sample with Pythia 8 and FastJet, and write analysis files for it.
+
+    A simulation that was interrupted or killed goes on from its finished chunks.
+    """
     from particle_transformer.simulation import simulate as run
 
     with Progress() as progress:
         analysis = run(
-            out, events=events, seed=seed, workers=workers, processes=process, progress=progress
+            out,
+            sample=sample,
+            events=events,
+            seed=seed,
+            workers=workers,
+            processes=process,
+            progress=progress,
         )
     say(f"simulated {analysis}")
 

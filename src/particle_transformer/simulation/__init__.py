@@ -4,8 +4,18 @@ Nothing here imports Pythia or FastJet before something is simulated; they come 
 ``sim``.
 """
 
+from particle_transformer.simulation.catalogue import PROCESSES
 from particle_transformer.simulation.detector import Detector
-from particle_transformer.simulation.processes import PROCESSES, GeneratorFilter, Process
+from particle_transformer.simulation.processes import GeneratorFilter, Process
 from particle_transformer.simulation.run import simulate
+from particle_transformer.simulation.samples import SAMPLES, Sample
 
-__all__ = ["PROCESSES", "Detector", "GeneratorFilter", "Process", "simulate"]
+__all__ = [
+    "PROCESSES",
+    "SAMPLES",
+    "Detector",
+    "GeneratorFilter",
+    "Process",
+    "Sample",
+    "simulate",
+]

@@ -64,6 +64,9 @@ class Detector:
     btag_widths
         Widths of the b, c and light discriminants in units of the light one: with them a light
         mistag of 10 % (0.1 %) goes with a b efficiency near 91 % (57 %).
+    tail_fraction
+        Fraction of jets whose response lies in its tail (`response.tail_response`): dead cells,
+        leakage, gaps. An assumption, fitted to no measurement and of no card; 0 has no tail.
     """
 
     tracker_eta: float = 2.5
@@ -104,3 +107,4 @@ class Detector:
     ctag_rate: float = 0.15
     light_rate: float = 0.01
     btag_widths: tuple[float, float, float] = (1.5, 1.2, 1.0)
+    tail_fraction: float = 0.0

@@ -9,22 +9,27 @@ import awkward as ak
 import numpy as np
 
 from particle_transformer.errors import SampleError, require
+from particle_transformer.simulation.catalogue import PROCESSES
 from particle_transformer.simulation.detector import Detector
 from particle_transformer.simulation.jets import btag_scores, cluster
 from particle_transformer.simulation.leptons import isolated_leptons
-from particle_transformer.simulation.processes import PROCESSES, GeneratorFilter, chunk_seeds
+from particle_transformer.simulation.processes import GeneratorFilter, chunk_seeds
 from particle_transformer.simulation.pythia import make_pythia
-from particle_transformer.simulation.reconstruct import ELECTRON, MUON, NEUTRINOS, reconstruct
+from particle_transformer.simulation.reconstruct import ELECTRON, MUON, UNSEEN, reconstruct
+from particle_transformer.simulation.response import lose_jets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["Chunk", "ChunkTask", "generate_chunk"]
+__all__ = ["SKIM_MET", "Chunk", "ChunkTask", "generate_chunk"]
 
 BATCH = 100
 """Events that are in memory at once (some 20 MB). Part of what a seed means: do not change."""
+
+SKIM_MET = 180.0
+"""Least MET_pt of the events of a sample, GeV."""
 
 ELECTRON_MASS, MUON_MASS = 0.000511, 0.10566
 
@@ -49,15 +54,23 @@ class ChunkTask:
         The filter before multi-parton interactions; None generates everything.
     detector
         The detector.
+    sample
+        Name of the sample. Each has seeds of its own, but for ``ttH``, whose seeds are older.
     """
 
     process: str
     chunk: int
     events: int
     seed: int
-    skim_met: float | None = 180.0
+    skim_met: float | None = SKIM_MET
     generator_filter: GeneratorFilter | None = field(default_factory=GeneratorFilter)
     detector: Detector = field(default_factory=Detector)
+    sample: str = "ttH"
+
+    @property
+    def label(self) -> str:
+        """Names the process among all processes of all samples, for the seeds."""
+        return self.process if self.sample == "ttH" else f"{self.sample}/{self.process}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,7 @@ def generate_chunk(task: ChunkTask, stopped: Callable[[], bool] = lambda: False)
         If Pythia or FastJet is not installed.
     """
     require("fastjet", "sim")
-    pythia_seed, detector_seed = chunk_seeds(task.seed, task.process, task.chunk)
+    pythia_seed, detector_seed = chunk_seeds(task.seed, task.label, task.chunk)
     random = np.random.default_rng(detector_seed)
     # The hook is held here: Pythia does not own it.
     pythia, _hook = make_pythia(PROCESSES[task.process], pythia_seed, task.generator_filter)
@@ -170,11 +183,16 @@ def _batch_columns(
     momenta = np.stack([ak.to_numpy(flat.p[name]) for name in ("px", "py", "pz", "e")], axis=1)
     final = ak.to_numpy(flat.status) > 0
 
-    unseen = final & np.isin(np.abs(identity), NEUTRINOS)
+    unseen = final & np.isin(np.abs(identity), UNSEEN)
     true_missing = [np.bincount(event_of[unseen], momenta[unseen, i], events) for i in (0, 1)]
     objects = reconstruct(
         event_of[final], identity[final], charges(identity[final]), momenta[final], detector, random
     )
+    weights = ak.to_numpy(batch.info.weights[:, 0]).astype(np.float32)
+    if detector.tail_fraction > 0:
+        enhancement = PROCESSES[task.process].tail_enhancement
+        objects, tail_weight = lose_jets(objects, events, detector, enhancement, random)
+        weights = (weights * tail_weight).astype(np.float32)
     missing = objects.missing(events)
     # float32 first, so that the skim and what the file says agree.
     met = np.hypot(*missing.T).astype(np.float32)
@@ -195,7 +213,6 @@ def _batch_columns(
         detector,
         random,
     )
-    weights = ak.to_numpy(batch.info.weights[:, 0]).astype(np.float32)
     number = first + np.flatnonzero(kept)
     count = len(number)
     columns: dict[str, NDArray[Any]] = {

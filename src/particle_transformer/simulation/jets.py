@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.simulation.detector import Detector
 
-__all__ = ["GHOST_AREA", "Jets", "btag_scores", "cluster"]
+__all__ = ["GHOST_AREA", "Jets", "btag_scores", "cluster", "jet_of_objects"]
 
 GHOST_AREA = 0.02
 """Area of one ghost in (rapidity, φ): some 25 of them make a jet of R = 0.4."""
@@ -76,7 +76,6 @@ def cluster(
     random
         Shifts the ghosts.
     """
-    fastjet = require("fastjet", "sim")
     ghosts = _ghosts(events, detector.jet_eta + detector.jet_radius, random)
     per_event = len(ghosts) // max(events, 1)
     scale = _GHOST_PT / np.hypot(hadron_momenta[:, 0], hadron_momenta[:, 1])
@@ -87,30 +86,12 @@ def cluster(
     )
     order = np.argsort(every_event, kind="stable")
     counts = np.bincount(every_event, minlength=events)
-    columns = every_momentum[order].T
-    particles = ak.unflatten(
-        ak.zip(dict(zip(("px", "py", "pz", "E"), columns, strict=True)), with_name="Momentum4D"),
-        counts,
-    )
-    # FastJet would print a banner into the output of whoever calls; docs and files cite it instead.
-    fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
-    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, detector.jet_radius)
-    sequence = fastjet.ClusterSequence(particles, definition)  # kept alive until the end
-    found = sequence.inclusive_jets(min_pt=detector.jet_pt)
-    members = sequence.constituent_index(min_pt=detector.jet_pt)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    jet_counts = ak.to_numpy(ak.num(found))
-    jet_event = np.repeat(np.arange(events), jet_counts)
-    member_counts = ak.to_numpy(ak.num(ak.flatten(members, axis=1)))
-    jet_of_member = np.repeat(np.arange(len(jet_event)), member_counts)
-    rows = ak.to_numpy(ak.flatten(members, axis=None)) + starts[jet_event[jet_of_member]]
+    jet_event, jets, jet_of_member, rows = _anti_kt(every_momentum[order], counts, detector)
     kind = every_kind[order][rows]
 
     def per_jet(which: int) -> NDArray[np.int64]:
         return np.bincount(jet_of_member[kind == which], minlength=len(jet_event))
 
-    flat = ak.flatten(found, axis=1)
-    jets = np.stack([ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "E")], axis=1)
     pt = np.hypot(jets[:, 0], jets[:, 1])
     flavour = np.where(per_jet(_BOTTOM) > 0, _BOTTOM, np.where(per_jet(_CHARM) > 0, _CHARM, 0))
     accepted = np.flatnonzero(np.abs(np.arcsinh(jets[:, 2] / pt)) < detector.jet_eta)
@@ -121,6 +102,65 @@ def cluster(
         per_jet(1)[accepted].astype(np.float64) * GHOST_AREA,
         flavour[accepted],
     )
+
+
+def jet_of_objects(
+    event: NDArray[np.int64], momenta: NDArray[np.float64], events: int, detector: Detector
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Which anti-kT jet each object is in, over the whole detector and without ghosts.
+
+    Parameters
+    ----------
+    event, momenta, events, detector
+        As in `cluster`.
+
+    Returns
+    -------
+    jet_event : int64 (jets,)
+        Index of each jet's event.
+    pt : float64 (jets,)
+        In GeV, at least `Detector.jet_pt`.
+    jet : int64 (objects,)
+        Index of each object's jet; -1 for none.
+    """
+    counts = np.bincount(event, minlength=events)
+    jet_event, jets, jet_of_member, rows = _anti_kt(momenta, counts, detector)
+    jet = np.full(len(event), -1, np.int64)
+    jet[rows] = jet_of_member
+    return jet_event, np.hypot(jets[:, 0], jets[:, 1]), jet
+
+
+def _anti_kt(
+    momenta: NDArray[np.float64], counts: NDArray[np.int64], detector: Detector
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+]:
+    """Jets of events whose `counts` particles lie end to end in `momenta`.
+
+    Returns each jet's event and momentum; and for each particle in a jet the jet, and the row.
+    """
+    fastjet = require("fastjet", "sim")
+    names = ("px", "py", "pz", "E")
+    particles = ak.unflatten(
+        ak.zip(dict(zip(names, momenta.T, strict=True)), with_name="Momentum4D"), counts
+    )
+    # FastJet would print a banner into the output of whoever calls; docs and files cite it instead.
+    fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
+    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, detector.jet_radius)
+    sequence = fastjet.ClusterSequence(particles, definition)  # kept alive until the end
+    found = sequence.inclusive_jets(min_pt=detector.jet_pt)
+    members = sequence.constituent_index(min_pt=detector.jet_pt)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    jet_event = np.repeat(np.arange(len(counts)), ak.to_numpy(ak.num(found)))
+    member_counts = ak.to_numpy(ak.num(ak.flatten(members, axis=1)))
+    jet_of_member = np.repeat(np.arange(len(jet_event)), member_counts)
+    rows = ak.to_numpy(ak.flatten(members, axis=None)) + starts[jet_event[jet_of_member]]
+    flat = ak.flatten(found, axis=1)
+    jets = np.stack([ak.to_numpy(flat[name]) for name in names], axis=1)
+    return jet_event, jets, jet_of_member, rows
 
 
 def _ghosts(events: int, edge: float, random: np.random.Generator) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from particle_transformer.simulation.generate import ChunkTask
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from particle_transformer.simulation.processes import Process
+    from particle_transformer.simulation.samples import Sample
     from particle_transformer.simulation.summary import ChunkSummary
 
 __all__ = ["Plan"]
@@ -19,15 +21,18 @@ __all__ = ["Plan"]
 class Plan:
     """Chunks of each process, from the first on, until enough events are kept.
 
-    The sample is the shortest sequence of chunks 0, 1, … that keeps `events` events: a rule that
-    knows nothing of workers. Workers may finish a chunk beyond it; such a chunk is not used.
+    A process's part of the sample is the shortest sequence of chunks 0, 1, … that keeps
+    `Process.wanted` events: a rule that knows nothing of workers, nor of which chunks were there
+    before. Workers may finish a chunk beyond it; such a chunk is not used.
 
     Parameters
     ----------
+    sample
+        Which sample.
     processes
-        What to simulate.
+        Which of its processes to simulate.
     events
-        Least number of events to keep per process.
+        The number of events to keep per process; see `Process.wanted`.
     chunk_events
         Events generated per chunk.
     seed
@@ -35,43 +40,55 @@ class Plan:
     """
 
     def __init__(
-        self, processes: Sequence[Process], events: int, chunk_events: int, seed: int
+        self,
+        sample: Sample,
+        processes: Sequence[Process],
+        events: int,
+        chunk_events: int,
+        seed: int,
     ) -> None:
-        self._processes = processes
-        self._events = events
+        self._sample = sample
+        self._processes = {process.name: process for process in processes}
+        self._wanted = {process.name: process.wanted(events) for process in processes}
         self._chunk_events = chunk_events
         self._seed = seed
-        self._started = {process.name: 0 for process in processes}
-        self._finished: dict[str, dict[int, ChunkSummary]] = {
-            process.name: {} for process in processes
-        }
-
-    def task(self, process: str, chunk: int) -> ChunkTask:
-        """One chunk's task."""
-        return ChunkTask(process, chunk, self._chunk_events, self._seed)
+        self._running: dict[str, set[int]] = {name: set() for name in self._processes}
+        self._finished: dict[str, dict[int, ChunkSummary]] = {name: {} for name in self._processes}
 
     def next_task(self) -> ChunkTask | None:
         """The next chunk to start; None while those under way are expected to be enough.
 
         Ask again after each `add`: the expectation may have been wrong.
         """
-        for process in self._processes:
-            name = process.name
-            done = self._finished[name].values()
-            under_way = self._started[name] - len(done)
-            generated = sum(summary.generated for summary in done)
-            kept = sum(summary.kept for summary in done)
+        for name, process in self._processes.items():
+            done, running = self._finished[name], self._running[name]
+            generated = sum(summary.generated for summary in done.values())
+            kept = sum(summary.kept for summary in done.values())
             rate = kept / generated if kept else process.keeps
-            is_enough = len(self._used(name)) > 0 and self.kept(name) >= self._events
-            expected = kept + under_way * self._chunk_events * rate
-            if not is_enough and (under_way == 0 or expected < self._events):
-                self._started[name] += 1
-                return self.task(name, self._started[name] - 1)
+            is_enough = self.kept(name) >= self.wanted(name)
+            expected = kept + len(running) * self._chunk_events * rate
+            if not is_enough and (not running or expected < self.wanted(name)):
+                chunk = next(n for n in count() if n not in done and n not in running)
+                running.add(chunk)
+                return ChunkTask(
+                    name,
+                    chunk,
+                    self._chunk_events,
+                    self._seed,
+                    generator_filter=process.generator_filter,
+                    detector=self._sample.detector,
+                    sample=self._sample.name,
+                )
         return None
 
     def add(self, summary: ChunkSummary) -> None:
-        """Note a finished chunk."""
+        """Note a finished chunk, of this run or of one before."""
         self._finished[summary.process][summary.chunk] = summary
+        self._running[summary.process].discard(summary.chunk)
+
+    def wanted(self, process: str) -> int:
+        """Least number of events to keep of a process."""
+        return self._wanted[process]
 
     def kept(self, process: str) -> int:
         """Events kept so far in the unbroken sequence of chunks from the first."""
@@ -79,14 +96,13 @@ class Plan:
 
     def summaries(self) -> dict[str, ProcessSummary]:
         """The sample, once `next_task` gives None and nothing is under way."""
-        return {
-            process.name: ProcessSummary(self._used(process.name)) for process in self._processes
-        }
+        return {name: ProcessSummary(self._used(name)) for name in self._processes}
 
     def _used(self, process: str) -> list[ChunkSummary]:
         """Finished chunks from the first on without a gap, up to the one that makes it enough."""
         used: list[ChunkSummary] = []
-        finished = self._finished[process]
-        while len(used) in finished and sum(chunk.kept for chunk in used) < self._events:
+        finished, kept = self._finished[process], 0
+        while len(used) in finished and kept < self._wanted[process]:
+            kept += finished[len(used)].kept
             used.append(finished[len(used)])
         return used

@@ -1,24 +1,17 @@
-"""What Pythia generates: the settings, the filter and the seeds of each process.
-
-All cross-sections that follow from these settings are Pythia's own, at leading order.
-"""
+"""What a process is, the generator filter, and the seeds of a chunk."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from particle_transformer.errors import SampleError, nearest
-
 __all__ = [
     "BEAM_ENERGY",
-    "PROCESSES",
     "GeneratorFilter",
     "Process",
     "chunk_seeds",
-    "find_processes",
 ]
 
 BEAM_ENERGY = 13_600.0
@@ -73,12 +66,23 @@ class Process:
     title
         What it is, in words.
     role
-        Its class in the analysis file: signal or background.
+        Its class in the analysis file: signal, background or qcd.
     settings
         Lines for ``Pythia.readString``.
     keeps
         Roughly which fraction of its generated events passes the skim. It only helps to hand out
         work; no result depends on it.
+    generator_filter
+        The filter before multi-parton interactions; None generates everything.
+    spectrum
+        The text of an SLHA file with masses and decays; None for the Standard Model's.
+    mass
+        The mass in GeV that distinguishes a signal from others of its kind, if it has such.
+    tail_enhancement
+        How many times more often than `Detector.tail_fraction` says the response to a hard jet is
+        drawn from its tail; weights make up for it (`response.tail_response`).
+    share
+        Which part of the events that are asked for is simulated of this process.
     """
 
     name: str
@@ -86,85 +90,26 @@ class Process:
     role: str
     settings: tuple[str, ...]
     keeps: float
+    generator_filter: GeneratorFilter | None = field(default_factory=GeneratorFilter)
+    spectrum: str | None = None
+    mass: float | None = None
+    tail_enhancement: float = 1.0
+    share: float = 1.0
+
+    def wanted(self, events: int) -> int:
+        """How many of `events` events this process gets, at least 1."""
+        return max(1, round(self.share * events))
 
 
-PROCESSES = {
-    process.name: process
-    for process in (
-        Process(
-            "ttH_HToInv",
-            "tt̄H with H→invisible, B(H→invisible) = 1",
-            "signal",
-            (
-                "HiggsSM:gg2Httbar = on",
-                "HiggsSM:qqbar2Httbar = on",
-                # The only decay; matrix-element mode 0 would silently leave the Higgs undecayed.
-                "25:oneChannel = 1 1. 100 12 -12",
-            ),
-            0.7,
-        ),
-        Process("TTbar", "tt̄", "background", ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on"), 0.5),
-        Process(
-            "ZToNuNu",
-            "Z→νν̄ + jets",
-            "background",
-            (
-                "WeakBosonAndParton:qqbar2gmZg = on",
-                "WeakBosonAndParton:qg2gmZq = on",
-                "WeakZ0:gmZmode = 2",  # the Z alone: γ* does not couple to neutrinos
-                "23:onMode = off",
-                "23:onIfAny = 12 14 16",
-                "PhaseSpace:pTHatMin = 100.",
-            ),
-            0.5,
-        ),
-        Process(
-            "WToLNu",
-            "W→ℓν + jets (ℓ = e, μ, τ)",
-            "background",
-            (
-                "WeakBosonAndParton:qqbar2Wg = on",
-                "WeakBosonAndParton:qg2Wq = on",
-                "24:onMode = off",
-                "24:onIfAny = 11 13 15",
-                "PhaseSpace:pTHatMin = 100.",
-            ),
-            0.5,
-        ),
-    )
-}
-"""Every process that can be simulated, by name."""
-
-
-def find_processes(names: list[str] | None) -> list[Process]:
-    """Processes by name, in the order of `PROCESSES`; all of them for None.
-
-    Raises
-    ------
-    SampleError
-        If a name is unknown, or none is given.
-    """
-    if names is None:
-        return list(PROCESSES.values())
-    for name in names:
-        if name not in PROCESSES:
-            message = f"unknown process {name!r}; {nearest(name, PROCESSES)}"
-            raise SampleError(message)
-    if not names:
-        message = f"no process to simulate; expected at least one of {', '.join(PROCESSES)}"
-        raise SampleError(message)
-    return [process for process in PROCESSES.values() if process.name in names]
-
-
-def chunk_seeds(seed: int, process: str, chunk: int) -> tuple[int, np.random.SeedSequence]:
+def chunk_seeds(seed: int, label: str, chunk: int) -> tuple[int, np.random.SeedSequence]:
     """Seeds of one chunk, the same on every machine and for any number of workers.
 
     Parameters
     ----------
     seed
         The sample's seed, at least 0.
-    process
-        The process's name.
+    label
+        Names the process among all processes of all samples.
     chunk
         The chunk's number within the process.
 
@@ -175,7 +120,7 @@ def chunk_seeds(seed: int, process: str, chunk: int) -> tuple[int, np.random.See
     detector : numpy.random.SeedSequence
         Seeds the detector's generator.
     """
-    digest = int.from_bytes(hashlib.sha256(process.encode()).digest()[:8], "big")
+    digest = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big")
     generator, detector = np.random.SeedSequence([seed, digest, chunk]).spawn(2)
     state = int(generator.generate_state(1, np.uint64)[0])
     return 1 + state % _LARGEST_PYTHIA_SEED, detector

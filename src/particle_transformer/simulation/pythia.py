@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 from math import hypot
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer.errors import SampleError, require
@@ -80,6 +82,7 @@ def make_pythia(
     hook = None
     for line in (
         "Print:quiet = on",
+        "SLHA:verbose = 0",
         "Random:setSeed = on",
         f"Random:seed = {pythia_seed}",
         "Beams:idA = 2212",
@@ -98,10 +101,20 @@ def make_pythia(
         if not pythia.setUserHooksPtr(hook):
             message = f"process {process.name!r}: Pythia does not accept the generator filter"
             raise SampleError(message)
-    if not pythia.init():
+    if not _initialise(pythia, process.spectrum):
         message = f"process {process.name!r}: Pythia cannot be initialised with {process.settings}"
         raise SampleError(message)
     return pythia, hook
+
+
+def _initialise(pythia: Any, spectrum: str | None) -> bool:
+    """Whether Pythia accepts its settings; it reads a spectrum from a file, and only then."""
+    if spectrum is None:
+        return bool(pythia.init())
+    with TemporaryDirectory(prefix="aot-slha-") as folder:
+        path = Path(folder) / "spectrum.slha"
+        path.write_text(spectrum, encoding="ascii")
+        return bool(pythia.readString(f"SLHA:file = {path}") and pythia.init())
 
 
 def _make_hook(pythia8: Any, cuts: GeneratorFilter) -> Any:

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particle_transformer.simulation.spectra import LSP
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.simulation.detector import Detector
 
-__all__ = ["ELECTRON", "MUON", "NEUTRINOS", "Objects", "reconstruct"]
+__all__ = ["ELECTRON", "MUON", "UNSEEN", "Objects", "reconstruct"]
 
-NEUTRINOS = (12, 14, 16)
+UNSEEN = (12, 14, 16, LSP)
+"""PDG codes of what leaves the detector without a trace: neutrinos and the lightest neutralino."""
+
 ELECTRON, MUON, PHOTON = 11, 13, 22
 
 
@@ -67,7 +71,7 @@ def reconstruct(
     event
         int64 (particles,): index of the event, ascending.
     identity
-        int64 (particles,): PDG code; neutrinos are not seen.
+        int64 (particles,): PDG code; those in `UNSEEN` are not seen.
     charge
         float64 (particles,): electric charge in units of the proton's.
     momenta
@@ -86,7 +90,7 @@ def reconstruct(
     hits = (
         ~has_track
         & ~is_muon
-        & ~np.isin(kind, NEUTRINOS)
+        & ~np.isin(kind, UNSEEN)
         & (eta < detector.calorimeter_eta)
         & ((charge == 0) | (pt > detector.curl_up_pt))
     )

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from math import hypot
 from typing import TYPE_CHECKING
 
-from particle_transformer.simulation.write import save_columns
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from particle_transformer.simulation.generate import Chunk, ChunkTask
-
-__all__ = ["ChunkSummary", "ProcessSummary", "store_chunk"]
+__all__ = ["ChunkSummary", "ProcessSummary"]
 
 
 @dataclass(frozen=True)
@@ -31,24 +27,6 @@ class ChunkSummary:
     selected: int
     cross_section: float
     cross_section_error: float
-
-
-def store_chunk(chunk: Chunk, task: ChunkTask, work: Path) -> ChunkSummary:
-    """Write the columns of a chunk into the folder `work`."""
-    path = work / f"{task.process}-{task.chunk:06d}.npz"
-    save_columns(path, chunk.columns)
-    return ChunkSummary(
-        task.process,
-        task.chunk,
-        path,
-        len(chunk.columns["event"]),
-        chunk.generated,
-        chunk.sum_of_weights,
-        chunk.tried,
-        chunk.selected,
-        chunk.cross_section,
-        chunk.cross_section_error,
-    )
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from particle_transformer.errors import SampleError
 from particle_transformer.interrupts import interrupts_blocked
+from particle_transformer.simulation.chunks import store_chunk
 from particle_transformer.simulation.generate import ChunkTask, generate_chunk
-from particle_transformer.simulation.summary import ChunkSummary, store_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from particle_transformer.simulation.summary import ChunkSummary
 
 __all__ = ["run_tasks"]
 

@@ -1,0 +1,151 @@
+"""The text of the analysis files beside a sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from particle_transformer.simulation.catalogue import PROCESSES
+from particle_transformer.simulation.processes import BEAM_ENERGY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from particle_transformer.simulation.samples import AnalysisChoice, Sample
+    from particle_transformer.simulation.summary import ProcessSummary
+
+__all__ = ["HEADLINE", "LUMINOSITY", "analysis_files"]
+
+LUMINOSITY = 100.0
+"""Luminosity that the analysis files ask for, fb⁻¹; any other may be written there."""
+
+HEADLINE = "analysis.yaml"
+"""The file that every sample has."""
+
+_ANALYSIS = """\
+# Search for {title} at {energy:g} TeV, simulated with Pythia 8:
+# jets with missing transverse momentum; electrons and muons are {leptons}.
+# Cross-sections are Pythia's own at leading order, in pb, after the generator filter that
+# simulation.json states; {section}.
+name: {name}
+source: {{format: nanoaod, tree: Events, event_number: event}}
+luminosity: {luminosity:g}    # fb⁻¹
+processes:
+{processes}
+objects:    # absolute values: the physics is symmetric under reflections of η and φ
+  jets:
+    collection: Jet
+    select: "pt > 30 and abs(eta) < 4.7"
+    sort_by: pt
+    max: 16
+    features: [log(pt), abs(eta), abs(delta_phi(phi, met.phi)), log(max(mass, 0.1)), area, btag]
+{event}weights: {{generator: genWeight}}
+regions:
+{regions}
+training: {{folds: 5, epochs: 20, batch_size: 256, negative_weights: keep{training}}}
+model: {{embed_dims: 64, pair_bias: true, dropout: 0.1}}
+evaluation: {{working_points: [0.3, 0.5, 0.7], background_uncertainty: 0.1}}
+"""
+
+_SEEN_LEPTONS = """\
+  electrons:
+    collection: Electron
+    select: "pt > 10 and abs(eta) < 2.5"
+    features: [log(pt), abs(eta), abs(delta_phi(phi, met.phi)), charge]
+  muons:
+    collection: Muon
+    select: "pt > 10 and abs(eta) < 2.4"
+    features: [log(pt), abs(eta), abs(delta_phi(phi, met.phi)), charge]
+event:
+  define: {met.pt: MET_pt, met.phi: MET_phi, ht: "sum(jets.pt)"}
+  features: [log(met.pt), log(max(ht, 1)), count(jets)]
+"""
+# The network sees no lepton: in the region it is trained in there is none.
+_VETOED_LEPTONS = """\
+event:
+  define:
+    met.pt: MET_pt
+    met.phi: MET_phi
+    ht: "sum(jets.pt)"
+    leptons: nElectron + nMuon    # isolated, pt > 10, within the tracker
+  features: [log(met.pt), log(max(ht, 1)), count(jets)]
+"""
+
+_ONE_REGION = """\
+  signal:
+    select: "met.pt > 200 and count(jets) >= 2"
+    role: signal"""
+_VETO_REGIONS = """\
+  signal:
+    select: "met.pt > 200 and count(jets) >= 2 and leptons == 0"
+    role: signal
+  one_lepton:    # tt̄, single top and W with the lepton that the signal region loses
+    select: "met.pt > 200 and count(jets) >= 2 and leptons == 1"
+    role: control"""
+
+
+def analysis_files(sample: Sample, summaries: Mapping[str, ProcessSummary]) -> dict[str, str]:
+    """The text of each analysis file of a sample, whose ROOT files lie beside it.
+
+    The headline is always there, any other only if one of the signals that it has and the headline
+    has not, or one of its additional classes, was simulated. Without a signal or without a
+    background process the first line of a file says which is missing.
+
+    Parameters
+    ----------
+    sample
+        Which sample.
+    summaries
+        Of the processes that were simulated, by name.
+
+    Returns
+    -------
+    dict
+        By file name.
+    """
+    headline, *others = sample.analyses
+    chosen = [headline]
+    for analysis in others:
+        own = set(analysis.processes) - set(headline.processes)
+        if own & summaries.keys():
+            chosen.append(analysis)
+    return {analysis.file: _text(sample, analysis, summaries) for analysis in chosen}
+
+
+def _text(sample: Sample, analysis: AnalysisChoice, summaries: Mapping[str, ProcessSummary]) -> str:
+    names = [name for name in summaries if name in analysis.processes]
+    masses = {PROCESSES[name].mass for name in names} - {None}
+    text = _ANALYSIS.format(
+        title=analysis.title,
+        energy=BEAM_ENERGY / 1000,
+        leptons="vetoed" if sample.lepton_veto else "seen by the network, not vetoed",
+        section=(
+            "the masses are in GeV"
+            if masses
+            else "the signal's is for B(H→invisible) = 1, so that the signal strength is B"
+        ),
+        name=analysis.name,
+        luminosity=LUMINOSITY,
+        processes=_processes(names, summaries),
+        event=_VETOED_LEPTONS if sample.lepton_veto else _SEEN_LEPTONS,
+        regions=_VETO_REGIONS if sample.lepton_veto else _ONE_REGION,
+        # One mass alone is no condition.
+        training=", condition: [mass]" if len(masses) > 1 else "",
+    )
+    simulated = {PROCESSES[name].role for name in names}
+    missing = [role for role in ("signal", "background") if role not in simulated]
+    return (
+        "".join(f"# No {role} process: add one before aot can train.\n" for role in missing) + text
+    )
+
+
+def _processes(names: list[str], summaries: Mapping[str, ProcessSummary]) -> str:
+    width = max((len(name) for name in names), default=0) + 1
+    lines = []
+    for name in names:
+        process = PROCESSES[name]
+        mass = "" if process.mass is None else f"parameters: {{mass: {process.mass:g}}}, "
+        lines.append(
+            f"  {name + ':':{width}} {{class: {process.role}, "
+            f"cross_section: {summaries[name].cross_section:.6g}, {mass}files: [{name}.root]}}"
+        )
+    return "\n".join(lines)
