@@ -82,6 +82,33 @@ class Ranks:
         found: Value = gather_objects(value)[0]
         return found
 
+    def check(self, gpus: int) -> None:
+        """Check that the ranks can train together.
+
+        Parameters
+        ----------
+        gpus
+            How many this rank sees; without any it trains on CPUs.
+
+        Raises
+        ------
+        RankError
+            If they are not equally many on each machine, or more than the GPUs there.
+        """
+        if self.size != self.nodes * self.per_node:
+            message = (
+                f"{self.size} ranks on {self.nodes} machines, expected equally many on each; give "
+                "srun --ntasks-per-node, or each torchrun the same --nproc-per-node"
+            )
+            raise RankError(message)
+        if 0 < gpus < self.per_node:
+            message = (
+                f"{self.per_node} ranks on a machine, but they see {gpus} GPU, expected one for "
+                "each; give fewer --devices, or ask SLURM for --gpus-per-node instead of "
+                "--gpus-per-task"
+            )
+            raise RankError(message)
+
     @contextmanager
     def one_speaks(self) -> Iterator[None]:
         """Of several ranks that fail within the context, let one say why.
@@ -198,21 +225,10 @@ def _store(rank: int, size: int) -> Store:
 
 
 def _meet(ranks: Ranks, environment: ClusterEnvironment) -> None:
-    if ranks.size != ranks.nodes * ranks.per_node:
-        message = (
-            f"{ranks.size} ranks on {ranks.nodes} machines, expected equally many on each; give "
-            "srun --ntasks-per-node, or each torchrun the same --nproc-per-node"
-        )
-        raise RankError(message)
+    gpus = torch.cuda.device_count()
+    ranks.check(gpus)
     device = None
-    if torch.cuda.is_available():
-        if torch.cuda.device_count() < ranks.per_node:
-            message = (
-                f"{ranks.per_node} ranks on a machine, but they see {torch.cuda.device_count()} "
-                "GPU, expected one for each; give fewer --devices, or ask SLURM for "
-                "--gpus-per-node instead of --gpus-per-task"
-            )
-            raise RankError(message)
+    if gpus:
         device = torch.device("cuda", environment.local_rank())
         torch.cuda.set_device(device)
     distributed.init_process_group(

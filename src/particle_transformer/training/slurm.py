@@ -7,8 +7,6 @@ import os
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from particle_transformer.errors import RankError
-
 __all__ = ["SLURMStep"]
 
 _PORTS = 20_000, 12_000  # first, and how many; those above are handed out by the system
@@ -21,21 +19,7 @@ class SLURMStep(ClusterEnvironment):
     and refuses tasks whose number per machine is not given on the command line.
 
     ``MASTER_ADDR`` and ``MASTER_PORT`` are obeyed where they are set.
-
-    Raises
-    ------
-    RankError
-        If the tasks are not equally many on each machine.
     """
-
-    def __init__(self) -> None:
-        tasks, self.nodes = self.world_size(), int(os.environ["SLURM_STEP_NUM_NODES"])
-        if tasks % self.nodes:
-            message = (
-                f"srun started {tasks} tasks on {self.nodes} machines, expected equally many on "
-                "each; give srun --ntasks-per-node"
-            )
-            raise RankError(message)
 
     @property
     def creates_processes_externally(self) -> bool:
@@ -60,6 +44,11 @@ class SLURMStep(ClusterEnvironment):
         """Whether this process is one of several tasks of a step."""
         # A job's own script has SLURM_NTASKS, too, but is no step.
         return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+
+    @property
+    def nodes(self) -> int:
+        """Machines of the step."""
+        return int(os.environ["SLURM_STEP_NUM_NODES"])
 
     def world_size(self) -> int:
         """Tasks of the step."""
