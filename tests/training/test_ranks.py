@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from safetensors.numpy import load_file
 
 from helpers.runs import small_analysis
 from particle_transformer.artefact.run_folder import RunFolder
+from particle_transformer.cli import commands
 from particle_transformer.config import load_analysis
-from particle_transformer.training.ranks import ALONE, gather_objects, gathered, joined
+from particle_transformer.errors import RankError
+from particle_transformer.training import ranks
+from particle_transformer.training.ranks import ALONE, Ranks, gather_objects, gathered, joined
 from particle_transformer.training.run import train
 from training import work_in_ranks
 
@@ -156,6 +160,20 @@ def test_alone_there_are_no_others() -> None:
     values = torch.randn(3, 2)
     assert gathered(values) is values
     assert gather_objects("own") == ["own"]
-    with joined() as ranks:
-        assert ranks is ALONE
-        assert ranks.agreed(5) == 5
+    with joined() as alone:
+        assert alone is ALONE
+        assert alone.agreed(5) == 5
+
+
+def test_the_devices_are_those_that_were_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    two = Ranks(size=2, per_node=2)
+    monkeypatch.setattr(ranks, "started_as", lambda: two)
+    monkeypatch.setattr(ranks, "joined", lambda: nullcontext(two))
+    with pytest.raises(
+        RankError,
+        match=r"^--devices 3: torchrun or srun started 2 processes on this machine; leave "
+        r"--devices out$",
+    ):
+        commands.train(tmp_path / "analysis.yaml", tmp_path / "run", devices=3)
