@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 
@@ -32,6 +33,7 @@ from particle_transformer.training.loggers import make_loggers
 from particle_transformer.training.module import EventClassifier
 from particle_transformer.training.ranks import ALONE, Ranks
 from particle_transformer.training.settings import FitSettings
+from particle_transformer.training.termination import PromptTermination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -180,6 +182,7 @@ def fit_network(
                     EarlyStopping("val_loss", patience=settings.patience),
                     history,
                     HeapTrimmer(),
+                    *_termination(ranks),
                     *callbacks,
                     BestCheckpoint(best, history),
                     LastCheckpoint(last, settings.checkpoint_minutes, fit_of),
@@ -229,15 +232,20 @@ def _devices(ranks: Ranks) -> dict[str, Any]:
     if ranks.environment is None:
         return {"accelerator": "auto", "devices": 1}
     return {
-        "accelerator": "auto",
-        "devices": ranks.size // ranks.nodes,
+        "accelerator": "cuda" if torch.cuda.is_available() else "cpu",
+        "devices": ranks.per_node,
         "num_nodes": ranks.nodes,
         "strategy": "ddp",
     }
 
 
 def _environment(ranks: Ranks) -> list[Any]:
-    return [] if ranks.environment is None else [ranks.environment]
+    # Lightning's search for one ends in an error in the script of a SLURM job.
+    return [ranks.environment or LightningEnvironment()]
+
+
+def _termination(ranks: Ranks) -> list[Callback]:
+    return [PromptTermination()] if ranks.size > 1 else []
 
 
 def standardise(
