@@ -10,6 +10,7 @@ from rich.table import Table
 
 from particle_transformer.artefact.run_folder import RunFolder
 from particle_transformer.cli.progress import say
+from particle_transformer.evaluation.failures import failed_folds
 from particle_transformer.events.classes import DATA
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def print_trials(result: StudyResult) -> None:
         table.add_row(
             f"{trial.number}",
             f"{trial.loss:.5f}",
-            ", ".join(f"{epoch + 1}" for epoch in trial.best_epochs),
+            ", ".join(f"{epoch}" for epoch in trial.best_epochs),
             *(f"{value:.3g}" if isinstance(value, float) else f"{value}"
               for value in trial.values.values()),
         )  # fmt: skip
@@ -137,6 +138,8 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         compared = [] if before is None else ["" if other is None else _shown(other)]
         table.add_row(name, *compared, _shown(figure), f"{figure['effective_events']:.0f}")
     Console().print(table)
+    for sentence in failed_folds(metrics):
+        say(sentence)
 
 
 def _shown(figure: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from particle_transformer.evaluation.bootstrap import RocBand, poisson_bootstrap
 from particle_transformer.evaluation.calibration import Reliability, reliability
 from particle_transformer.evaluation.correlation import correlation_matrix
 from particle_transformer.evaluation.distance_correlation import distance_correlation_squared
+from particle_transformer.evaluation.failures import failed_folds
 from particle_transformer.evaluation.figure import Figure, effective_events
 from particle_transformer.evaluation.hypotheses import Hypothesis, evaluate_hypotheses
 from particle_transformer.evaluation.metrics import evaluate
@@ -52,6 +53,7 @@ __all__ = [
     "evaluate_abcd",
     "evaluate_hypotheses",
     "evaluate_regression",
+    "failed_folds",
     "fold_thresholds",
     "optimal_threshold",
     "passing",

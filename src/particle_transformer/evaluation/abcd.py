@@ -21,7 +21,7 @@ from particle_transformer.errors import SampleError
 from particle_transformer.evaluation.distance_correlation import distance_correlation_squared
 from particle_transformer.evaluation.figure import Figure, effective_events
 from particle_transformer.evaluation.rejection import signal_threshold
-from particle_transformer.evaluation.roc import weight_defect
+from particle_transformer.evaluation.roc import auc, weight_defect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,8 @@ def evaluate_abcd(
     Returns
     -------
     dict
-        ``distance_correlation``: bias-corrected dCorr² of the two scores in background, and
+        ``distance_correlation``: bias-corrected dCorr² of the two scores in background,
+        ``auc``, a list: that of each score by fold, without error, and
         ``cuts``, a list: ``background_efficiency`` (two), ``thresholds`` by fold (two each),
         ``background`` by region and ``signal`` by region (yields), ``predicted`` and ``closure``
         of the background in A, and ``contamination`` by region (signal over background). Errors
@@ -140,7 +141,15 @@ def evaluate_abcd(
         _pair(test, validation, test_scores, validation_scores, folds, pair)
         for pair in product(efficiencies, repeat=2)
     ]
-    return {"distance_correlation": dependence.to_json(), "cuts": cuts}
+    areas = [
+        {
+            str(fold): auc(column[own], test.weight[own], test.is_signal[own]).to_json()
+            for fold in range(folds)
+            for own in [test.fold == fold]
+        }
+        for column in test_scores.T
+    ]
+    return {"distance_correlation": dependence.to_json(), "auc": areas, "cuts": cuts}
 
 
 def _pair(

@@ -66,7 +66,7 @@ class EpochReports(Callback):
         loss = float(trainer.callback_metrics["val_loss"])
         self._trial.report(loss, trainer.current_epoch)
         if self._trial.should_prune():
-            message = f"behind other trials after epoch {trainer.current_epoch + 1}"
+            message = f"behind other trials after epoch {trainer.current_epoch}"
             raise TrialPruned(message)
 
 
@@ -200,14 +200,14 @@ class TrialRunner:
             return None
         state = f"trial {number}"
         if self._analysis.tuning.folds > 1:
-            state += f", fold {fold + 1} of {self._analysis.tuning.folds}"
+            state += f", fold {fold} of {self._analysis.tuning.folds}"
 
         def tell(done: int, total: int, rate: float | None, record: EpochRecord | None) -> None:
             nonlocal state
             del rate
             if record is not None:
                 state = state.partition(", epoch")[0]
-                state += f", epoch {record['epoch'] + 1}, val. loss {record['val_loss']:.4f}"
+                state += f", epoch {record['epoch']}, val. loss {record['val_loss']:.4f}"
             # Never complete: the bar is the same for all trials.
             report(f"training ({state})", min(done, total - 1), total)
 
