@@ -173,5 +173,7 @@ def test_arguments_are_checked():
         SampleError, match=r"validation scores: got shape \(1, 1\), expected \(1, 2"
     ):
         evaluate_abcd(test, test, scores, scores[:, :1], folds=1)
-    with pytest.raises(SampleError, match="background efficiency 1: expected one between 0 and 1"):
+    with pytest.raises(
+        SampleError, match="point 1: expected a background efficiency between 0 and 1"
+    ):
         evaluate_abcd(test, test, scores, scores, folds=1, efficiencies=[1.0])

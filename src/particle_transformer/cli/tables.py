@@ -72,7 +72,9 @@ def print_training(run: Path) -> None:
     table = Table("process", title="Training events per network")
     table.add_column("events", justify="right")
     table.add_column("effective events", justify="right")
-    for process in networks[0]["training_events"]:
+    for process in dict.fromkeys(
+        name for network in networks for name in network["training_events"]
+    ):
         none = {"events": 0, "effective": 0}
         found = [network["training_events"].get(process, none) for network in networks]
         table.add_row(

@@ -54,8 +54,8 @@ regions:
   signal:
     select: "met.pt > 200 and count(jets) >= 2"
     role: signal
-training: {{folds: 5, epochs: 20, batch_size: 256, negative_weights: keep}}
-model: {{embed_dims: 64, pair_bias: true, dropout: 0.1}}
+training: {{folds: 5, epochs: 20, ema: 0.99, negative_weights: keep}}
+model: {{embed_dims: 64, pair_bias: true}}
 evaluation: {{working_points: [0.3, 0.5, 0.7], background_uncertainty: 0.1}}
 """
 

@@ -229,10 +229,12 @@ def _averaging(settings: FitSettings) -> list[Callback]:
 
 
 def _devices(ranks: Ranks) -> dict[str, Any]:
+    # Lightning's own choice may be one without float64, which sums and scores need (Apple's MPS).
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if ranks.environment is None:
-        return {"accelerator": "auto", "devices": 1}
+        return {"accelerator": accelerator, "devices": 1}
     return {
-        "accelerator": "cuda" if torch.cuda.is_available() else "cpu",
+        "accelerator": accelerator,
         "devices": ranks.per_node,
         "num_nodes": ranks.nodes,
         "strategy": "ddp",
@@ -352,6 +354,8 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # A second fit into the same folder replaces the first.
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists", UserWarning)
+            # It is of a kind that has no float64 (`_devices`).
+            warnings.filterwarnings("ignore", r"GPU available but not used", UserWarning)
             # What is logged is of all ranks already.
             warnings.filterwarnings("ignore", r".*sync_dist=True", UserWarning)
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates.
