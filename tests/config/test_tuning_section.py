@@ -180,7 +180,7 @@ def test_the_usual_space_leaves_out_what_the_analysis_refuses() -> None:
     assert space["model.embed_dims"] == (24, 48, 96)
     content = yaml.safe_load(TEXT)
     content["model"] |= {"embed_dims": 18}  # of which half is no multiple of 6 heads
-    content["training"]["accumulate"] = 512
+    content["training"] |= {"accumulate": 512, "batch_size": 512}
     space = with_space(parse_analysis(content, base=Path("/a"))).tuning.space
     assert space["model.embed_dims"] == (18, 36)
     assert space["training.batch_size"] == (512, 1024)
