@@ -36,11 +36,9 @@ from particle_transformer.data import Store, StoreRows, prepare
 from particle_transformer.evaluation import auc, roc_curve
 from particle_transformer.events import split_roles
 from particle_transformer.inference.score import mean_logits, score_events, signal_probability
-from particle_transformer.losses.focal import Focal
 from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.training.augmentation import Augmentation
 from particle_transformer.training.fit import fit_network
-from particle_transformer.training.objective import Objective
 from particle_transformer.training.roles import fold_samples
 from particle_transformer.training.settings import FitSettings
 
@@ -49,8 +47,8 @@ WIDTH = {"embed_dims": 64, "linear_dims1": 64, "linear_dims2": 64, "pair_bias": 
 TRAINING = {"epochs": 20, "batch_size": 256, "learning_rate": 1e-3, "patience": 6}
 FLIPS = ("flip_eta", "flip_phi")
 BASELINE = "baseline"
-# Changes of the model's arguments, of `FitSettings`, of what `fold_samples` takes from the analysis
-# file, of the features, and the number of networks whose mean is taken.
+# Changes of the model's arguments, of `FitSettings`, of the features, and the number of networks whose
+# mean is taken.
 NETWORK: dict[str, dict[str, Any]] = {
     BASELINE: {},
     "pair_bias: false": {"pair_bias": False},
@@ -88,22 +86,13 @@ TRAINING_OPTIONS: dict[str, dict[str, Any]] = {
     BASELINE: {},
     "learning_rate: 0.0005": {"learning_rate": 5e-4},
     "learning_rate: 0.002": {"learning_rate": 2e-3},
-    "learning_rate: auto": {"learning_rate": "auto"},
-    "weight_decay: 0": {"weight_decay": 0.0},
     "weight_decay: 0.1": {"weight_decay": 0.1},
     "batch_size: 128": {"batch_size": 128},
     "batch_size: 512": {"batch_size": 512},
     "epochs: 40, patience: 12": {"epochs": 40, "patience": 12},
-    "warmup_epochs: 0": {"warmup_epochs": 0.0},
-    "warmup_epochs: 4": {"warmup_epochs": 4.0},
-    "gradient_clip: 0.1": {"gradient_clip": 0.1},
     "ema: 0.99": {"ema": 0.99},
     "ema: 0.998": {"ema": 0.998},
     "dropout: 0.1": {"dropout": 0.1},
-    "loss: focal (γ = 1)": {"focal": 1.0},
-    "balance: process": {"balance": "process"},
-    "sampling: stratified": {"sampling": "stratified"},
-    "precision: bfloat16": {"precision": "bfloat16"},
     "ensemble: 3": {"ensemble": 3},
 }
 SUITES = {
@@ -145,14 +134,9 @@ def train_one(out: Path, suite: str, name: str, seed: int) -> dict[str, Any]:
     variants, baseline = SUITES[suite]
     options = {**WIDTH, **TRAINING, **baseline, **variants[name]}
     analysis, store = opened(out, options.pop("features"))
-    if "balance" in options:
-        training = analysis.training.model_copy(update={"balance": options.pop("balance")})
-        analysis = analysis.model_copy(update={"training": training})
     symmetries = feature_symmetries(analysis)
     augmentation = options.pop("augmentation", ())
     options["augmentation"] = Augmentation(augmentation, symmetries.objects, symmetries.event)
-    if "focal" in options:
-        options["objective"] = Objective(Focal(options.pop("focal")))
     members = options.pop("ensemble", 1)
     of_fit = {field.name for field in fields(FitSettings)}
     fit_options = {name: value for name, value in options.items() if name in of_fit}

@@ -18,6 +18,7 @@ import tempfile
 import time
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,9 +29,12 @@ from particle_transformer.data import Store, StoreRows, prepare
 from particle_transformer.events import split_roles
 from particle_transformer.losses.cross_entropy import CrossEntropy
 from particle_transformer.model import AnalysisObjectTransformer, fit_scaling
-from particle_transformer.training.datamodule import Batch, EventDataModule
+from particle_transformer.training.datamodule import EventDataModule
 from particle_transformer.training.module import decay_groups
 from particle_transformer.training.sample import make_sample
+
+if TYPE_CHECKING:
+    from particle_transformer.training.batch import Batch
 
 SIGNAL_IS_ONE = (1, 0)  # target of each process, in the analysis file's order
 
@@ -74,9 +78,9 @@ def seconds_per_step(analysis: Analysis, store: Store, batches: list[Batch]) -> 
         lr=analysis.training.learning_rate,
     )
     seconds = []
-    for packed, target, weight in batches:
+    for batch in batches:
         started = time.perf_counter()
-        loss = CrossEntropy()(model.forward_packed(packed), target, weight)
+        loss = CrossEntropy()(model.forward_packed(batch.events), batch.target, batch.weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -40,6 +40,8 @@ from particle_transformer.training.sample import make_sample
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from particle_transformer.training.batch import Batch
+
 SLOTS = 16
 COLLECTION = "jets"
 
@@ -282,11 +284,11 @@ def epoch_table(width: int, store: Path) -> None:
     )  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
-    def train(batches: Iterator[tuple[object, torch.Tensor, torch.Tensor]]) -> float:
+    def train(batches: Iterator[Batch]) -> float:
         started = time.perf_counter()
-        for packed, target, weight in batches:
-            logits = model.forward_packed(packed)[:, 0]  # type: ignore[arg-type]
-            loss = (F.binary_cross_entropy_with_logits(logits, target.float(), weight)).mean()
+        for batch in batches:
+            logits = model.forward_packed(batch.events)[:, 0]
+            loss = F.binary_cross_entropy_with_logits(logits, batch.target.float(), batch.weight)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -90,6 +90,7 @@ def main(file: Path, store: Path) -> None:
     trainer = Trainer(
         max_epochs=settings.epochs,
         gradient_clip_val=settings.gradient_clip,
+        accumulate_grad_batches=settings.accumulate,
         callbacks=[SayHow(), EarlyStopping("val_loss", patience=settings.patience)],
         use_distributed_sampler=False,  # the data module shares the events out itself
         num_sanity_val_steps=0,
@@ -98,7 +99,16 @@ def main(file: Path, store: Path) -> None:
         enable_checkpointing=False,
         enable_progress_bar=False,
     )
-    data = EventDataModule(training, validation, batch_size=settings.batch_size, seed=settings.seed)
+    data = EventDataModule(
+        training,
+        validation,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        sampling=settings.sampling,
+        augmentation=settings.augmentation,
+        conditioning=settings.conditioning,
+        parts=settings.accumulate,
+    )
     trainer.fit(EventClassifier(model, settings), data)
     auc = float(trainer.callback_metrics["val_auc"])
     print(f"AUC of the validation events: {auc:.3f}")

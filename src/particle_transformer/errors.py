@@ -19,6 +19,7 @@ __all__ = [
     "InputFileError",
     "MissingExtraError",
     "ModelInputError",
+    "OtherRankError",
     "OutputError",
     "RankError",
     "SampleError",
@@ -64,7 +65,11 @@ class ClusterError(AOTError):
 
 
 class RankError(AOTError):
-    """One of the processes that train together has gone."""
+    """The processes that train together do not fit together, or one of them is gone."""
+
+
+class OtherRankError(RankError):
+    """Another of the processes that train together says what is wrong: this one says nothing."""
 
 
 class MissingExtraError(AOTError, ImportError):

@@ -194,6 +194,7 @@ def test_the_table_of_figures_has_spectators_and_the_run_before(
     metrics = {
         "auc": figure(0.81), "auc_unweighted": figure(0.82), "rejection": {"0.5": figure(33.0)},
         "significance": figure(1.5), "sculpting": {"spectators": {"met.pt": figure(0.0021)}},
+        "folds": {"0": {"auc": figure(0.81)}},
     }  # fmt: skip
     before = {
         "auc": figure(0.91), "rejection": {"0.5": figure(None)},

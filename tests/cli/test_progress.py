@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from particle_transformer.artefact.run_folder import RUN_VERSION
 from particle_transformer.cli.progress import Progress
+from particle_transformer.cli.tables import print_training
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
 NAME = "fold 3 of 10, network 2 of 4"
@@ -82,3 +87,16 @@ def test_a_log_has_a_line_for_what_is_complete_and_one_a_minute_for_what_is_not(
         f"{NAME} ({STATE}): 90 % after 180 s",
         f"{NAME} (best epoch 7): 199 s",
     ]
+
+
+def test_a_process_that_the_first_network_has_no_event_of_is_in_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [{"ttbar": {"events": 10, "effective": 8.0}}, {"rare": {"events": 2, "effective": 2.0}}]
+    networks = [{"training_events": events} for events in found]
+    (tmp_path / "run.json").write_text(
+        json.dumps({"format_version": RUN_VERSION, "networks": networks})
+    )
+    print_training(tmp_path)
+    words = [line.split() for line in capsys.readouterr().out.splitlines() if "rare" in line]
+    assert [word for word in words[0] if word.isalnum()] == ["rare", "1", "1"]

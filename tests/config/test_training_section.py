@@ -116,7 +116,7 @@ def test_defaults_of_what_may_be_absent() -> None:
     training = parse(
         training={"disco": {"against": ["ht"]}}, **{"event/spectators": ["ht"]}
     ).training
-    assert training.disco == DisCo(against=("ht",), strength=3.0, classes="background")
+    assert training.disco == DisCo(against=("ht",), strength=5.0, classes="background")
     assert training.loggers == (Logger(name="csv"), Logger(name="tensorboard"))
     double = parse(training={"double_disco": {}}).training
     assert double.double_disco == DoubleDisCo(strength=10.0)

@@ -115,6 +115,11 @@ def test_wrong_settings(tuning: dict[str, Any], message: str) -> None:
         ("{model.num_heads: {low: 2, high: 6}}", "num_heads: 4|5 is refused"),
         ("{training.batch_size: {low: 1, high: 9}}", r"batch_size: 1 is refused \(.*accumulate"),
         ("{training.batch_size: {low: 2.5, high: 9}}", r"2\.5 is refused \(.* an integer\)"),
+        ("{training.compile: {low: 0, high: 1}}", r"compile: got a range, .* a list of choices$"),
+        ("{training.sampling: {low: 0, high: 1}}", r"sampling: got a range, .* a list of choices$"),
+        ("{model.num_att_blocks: {low: 1, high: 4, step: 1.5}}", r"2\.5 is refused .* an integer\)"),
+        ("{model.embed_dims: {low: 24, high: 600}}", r"25 is refused \(.*multiple of num_heads = 6"),
+        ("{model.embed_dims: {low: 24, high: 96, log: true}}", "25 is refused"),
         ("{training.patience: [null, 3]}", r"patience: null is refused"),
         ("{training.augmentation: [[], [flip_etta]]}", r'\["flip_etta"\] is refused \(.*flip_eta'),
         ("{model.num_heads: [6, 8], model.embed_dims: [48, 54]}",
@@ -156,12 +161,26 @@ def test_widths_that_were_set_do_not_follow() -> None:
     assert (model.embed_dims, model.linear_dims1, model.linear_dims2) == (96, 24, 48)
 
 
+@pytest.mark.parametrize("term", ["disco", "double_disco"])
+def test_losses_of_other_batch_sizes_do_not_compare_with_a_distance_correlation(term: str) -> None:
+    content = yaml.safe_load(TEXT)
+    content["event"] = {"features": ["MET_pt"], "spectators": ["MET_phi"]}
+    content["training"][term] = {"against": ["MET_phi"]} if term == "disco" else {"strength": 1}
+    analysis = parse_analysis(content, base=Path("/a"))
+    assert "training.batch_size" not in with_space(analysis).tuning.space
+    content["tuning"] = {"space": {"training.batch_size": [256, 512]}}
+    with pytest.raises(
+        AnalysisFileError, match=r"batch_size: cannot be tuned with disco or double_disco"
+    ):
+        parse_analysis(content, base=Path("/a"))
+
+
 def test_the_usual_space_leaves_out_what_the_analysis_refuses() -> None:
     space = with_space(analysis_with()).tuning.space
     assert space["model.embed_dims"] == (24, 48, 96)
     content = yaml.safe_load(TEXT)
     content["model"] |= {"embed_dims": 18}  # of which half is no multiple of 6 heads
-    content["training"]["accumulate"] = 512
+    content["training"] |= {"accumulate": 512, "batch_size": 512}
     space = with_space(parse_analysis(content, base=Path("/a"))).tuning.space
     assert space["model.embed_dims"] == (18, 36)
     assert space["training.batch_size"] == (512, 1024)

@@ -78,6 +78,12 @@ def test_the_whole_block_by_hand():
         np.zeros(20, dtype=bool), fold=np.repeat([0, 1], 10),
     )  # fmt: skip
     found = evaluate_abcd(test, validation, scores, validation_scores, folds=2, efficiencies=(0.3,))
+    # Signal ties with the background that is as high (weights 1 + 4, and 1 − 2), and beats the rest.
+    first, second = found["auc"]
+    assert {fold: figure["value"] for fold, figure in first.items()} == {
+        "0": pytest.approx((0.5 * 5 + 6) / 11), "1": pytest.approx((0.5 * 5 + 6) / 11)
+    }  # fmt: skip
+    assert second["1"]["value"] == pytest.approx((0.5 * -1 + 12) / 11)
     (cut,) = found["cuts"]
     assert cut["background_efficiency"] == [0.3, 0.3]
     assert cut["thresholds"] == {
@@ -167,5 +173,7 @@ def test_arguments_are_checked():
         SampleError, match=r"validation scores: got shape \(1, 1\), expected \(1, 2"
     ):
         evaluate_abcd(test, test, scores, scores[:, :1], folds=1)
-    with pytest.raises(SampleError, match="background efficiency 1: expected one between 0 and 1"):
+    with pytest.raises(
+        SampleError, match="point 1: expected a background efficiency between 0 and 1"
+    ):
         evaluate_abcd(test, test, scores, scores, folds=1, efficiencies=[1.0])

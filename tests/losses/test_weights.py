@@ -139,6 +139,13 @@ def test_the_physics_weights_are_not_altered() -> None:
     np.testing.assert_array_equal(WEIGHT, before)
 
 
+@pytest.mark.parametrize("balance", ["class", "process", "none"])
+def test_a_class_without_positive_weight_is_refused_whatever_the_balance(balance: Balance) -> None:
+    weight = np.where(CLASS == 1, -abs(WEIGHT), WEIGHT)
+    with pytest.raises(SampleError, match=r"^(class 1|process 2) has total weight -\S+ over 3 "):
+        training_weights(weight, CLASS, PROCESS, balance=balance)
+
+
 def test_errors() -> None:
     with pytest.raises(SampleError, match=r"class 'signal' has total weight -0.4 over 3 events"):
         training_weights(
@@ -158,7 +165,7 @@ def test_errors() -> None:
         training_weights(WEIGHT, np.array([0, 0, 0, 0, 1, 1, 1, 1]), PROCESS)
     with pytest.raises(SampleError, match="no event to compute training weights of"):
         training_weights(WEIGHT[:0], CLASS[:0], PROCESS[:0])
-    with pytest.raises(SampleError, match="training weights are all zero"):
+    with pytest.raises(SampleError, match=r"class 0 has total weight 0 over 5 events"):
         training_weights(0 * WEIGHT, CLASS, PROCESS, balance="none")
     with pytest.raises(SampleError, match=r"balance: got 'classes'; nearest: class"):
         training_weights(WEIGHT, CLASS, PROCESS, balance="classes")  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import pytest
 
 from particle_transformer.report.hypothesis_plot import hypothesis_plot
 from particle_transformer.report.objective_tables import (
+    abcd_auc_rows,
     abcd_rows,
     hypothesis_rows,
     regression_rows,
@@ -57,12 +58,22 @@ def test_rows_say_what_the_metrics_say():
     assert (row["observed"], row["predicted"], row["closure"]) == (
         "30.0 ± 3.0", "undefined", "undefined"
     )  # fmt: skip
-    assert row["contamination"] == ", ".join(["0.100 ± 0.020"] * 4)
+    assert row["contamination"] == [f"{region}: 0.100 ± 0.020" for region in "ABCD"]
+    (first, second) = abcd_auc_rows(
+        {
+            "abcd": {
+                "auc": [{"0": _figure(0.8, None), "1": _figure(0.7, None)}, {"0": _figure(None)}]
+            }
+        }
+    )
+    assert first == {"name": "score 1", "folds": ["0.8000", "0.7000"]}
+    assert second == {"name": "score 2", "folds": ["undefined"]}
     assert row["remark"] == "the background yield in region C is -1, not positive"
 
 
 def test_a_run_without_them_has_no_rows():
     assert hypothesis_rows({}) == regression_rows({}) == abcd_rows({}) == []
+    assert abcd_auc_rows({}) == []
 
 
 def test_the_plot_shows_each_defined_area_at_its_value():

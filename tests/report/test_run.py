@@ -132,3 +132,24 @@ def test_runs_on_other_events_are_not_compared(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=r"not a run \(no run.json\)"):
         evaluate(run, before=tmp_path)
     assert not (run / "evaluation").exists()
+
+
+def test_page_lists_how_the_networks_were_trained(tmp_path: Path) -> None:
+    analysis = _variant(
+        small_analysis(tmp_path), "two", event={**SPECTATORS},
+        training={**DISCO, "ensemble": 2, "ema": 0.9, "loss": "focal", "learning_rate": "auto"},
+    )  # fmt: skip
+    run = train(analysis, tmp_path / "run")
+    _, page = evaluate(run)
+    rates = [network["learning_rate"] for network in RunFolder(run).read_record()["networks"]]
+    text = " ".join(html.unescape(page.read_text("utf-8")).split())
+    for value in (
+        f"auto: {min(rates):.2g} to {max(rates):.2g}", "focal, gamma 2",
+        "against met.pt, strength 5, classes background", "0.9",
+    ):  # fmt: skip
+        assert f'<td class="text">{value}</td>' in text
+    folds = analysis.training.folds
+    assert (
+        f"{2 * folds} networks were trained, and each event is scored by the mean of the 2" in text
+    )
+    assert "Shown is network 0 of each fold." in text

@@ -250,6 +250,20 @@ def test_a_network_too_large_for_the_memory_ends_its_trial_only(
     }  # fmt: skip
 
 
+def test_values_that_the_analysis_refuses_end_their_trial_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in a range of more numbers than are tried when the file is read.
+    monkeypatch.setattr("particle_transformer.config.tuning_checks._ALL_OF_RANGE", 1)
+    space = {"model.embed_dims": {"low": 8, "high": 10}}
+    result = tune(analysis_with(tmp_path, trials=5, space=space), tmp_path / "study")
+    by_width = {record.values["model.embed_dims"]: record for record in result.trials}
+    assert {width: record.state for width, record in by_width.items()} == {
+        8: "complete", 9: "pruned", 10: "complete"
+    }  # fmt: skip
+    assert by_width[9].reason == "model.embed_dims: got 9, expected a multiple of num_heads = 2"
+
+
 def test_an_interrupted_trial_is_run_anew(tmp_path: Path) -> None:
     analysis = analysis_with(tmp_path, trials=2)
 

@@ -178,7 +178,7 @@ def test_how_far_is_read_ahead_changes_nothing(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_batch_holds_the_rows_of_its_events() -> None:
     events, target = toy_events(60)
-    weight = np.linspace(-1, 2, 60)
+    weight = np.linspace(-0.5, 2, 60)
     events = replace(events, weight=weight)
     training = make_sample(events, np.arange(40), [0, 1], balance="none")
     validation = make_sample(events, np.arange(40, 60), [0, 1], balance="none")

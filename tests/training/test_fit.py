@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from lightning.fabric.accelerators.mps import MPSAccelerator
 from sklearn.metrics import roc_auc_score
 
 from particle_transformer import AnalysisObjectTransformer
@@ -255,6 +256,14 @@ def test_nothing_is_announced(
     assert caplog.text == ""
     assert logging.getLogger("lightning.pytorch").level == level
     assert torch.get_num_threads() == threads
+
+
+def test_a_device_without_float64_is_left_alone(
+    sample: tuple[Events, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    _, fit = _fit(sample, tmp_path, replace(SETTINGS, epochs=1))
+    assert len(fit.history) == 1
 
 
 def test_bfloat16_learns_as_much_and_leaves_float32_weights(

@@ -140,6 +140,29 @@ def test_a_training_without_an_end_has_no_schedule(
     assert [round(6 * rates(step), 6) for step in range(6)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_learning_rate_is_not_found_in_a_trainer_of_ones_own(
+    tmp_path: Path, parts: tuple[AnalysisObjectTransformer, Sample, Sample]
+) -> None:
+    model, training, validation = parts
+    module = EventClassifier(model, FitSettings(learning_rate="auto"))
+    with pytest.raises(AnalysisFileError, match=r"^learning_rate: got auto, expected a number"):
+        trainer(tmp_path, max_epochs=1).fit(module, EventDataModule(training, validation))
+
+
+def test_scores_are_those_of_float32_whatever_the_precision_of_training(
+    parts: tuple[AnalysisObjectTransformer, Sample, Sample],
+) -> None:
+    model, training, validation = parts
+    standardise(model, training)
+    (batch,) = EventDataModule(training, validation).val_dataloader()
+    half, single = (
+        EventClassifier(model, FitSettings(precision=precision))
+        for precision in ("bfloat16", "float32")
+    )
+    assert np.array_equal(half.eval().score(batch).score, single.eval().score(batch).score)
+    assert not np.array_equal(half.train().score(batch).score, single.train().score(batch).score)
+
+
 def test_a_batch_may_be_larger_than_the_set(
     tmp_path: Path, parts: tuple[AnalysisObjectTransformer, Sample, Sample]
 ) -> None:

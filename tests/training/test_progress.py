@@ -22,7 +22,7 @@ def record(epoch: int, auc: float | None) -> EpochRecord:
 
 
 @pytest.mark.parametrize(
-    ("ensemble", "name"), [(1, "fold 2 of 3"), (4, "fold 2 of 3, network 1 of 4")]
+    ("ensemble", "name"), [(1, "fold 1 of 3"), (4, "fold 1 of 3, network 0 of 4")]
 )
 def test_labels_of_a_fit_from_its_first_batch_to_early_stopping(ensemble: int, name: str) -> None:
     told: list[tuple[str, int, int]] = []
@@ -43,12 +43,12 @@ def test_labels_of_a_fit_from_its_first_batch_to_early_stopping(ensemble: int, n
     own = [what for what in told if what[0].startswith("fold")]
     assert own == [
         (f"{name} (4 142 events/s)", 1, 100),
-        (f"{name} (AUC 0.8017, 12 345 events/s, epoch 1, val. loss 0.4384)", 10, 100),
-        (f"{name} (AUC 0.8017, epoch 1, val. loss 0.4384)", 11, 100),
-        (f"{name} (12 345 events/s, epoch 2, val. loss 0.4384)", 20, 100),
+        (f"{name} (AUC 0.8017, 12 345 events/s, epoch 0, val. loss 0.4384)", 10, 100),
+        (f"{name} (AUC 0.8017, epoch 0, val. loss 0.4384)", 11, 100),
+        (f"{name} (12 345 events/s, epoch 1, val. loss 0.4384)", 20, 100),
         # The best weights are still to be restored.
-        (f"{name} (AUC 0.9000, 12 345 events/s, epoch 10, val. loss 0.4384)", 99, 100),
-        (f"{name} (best epoch 4)", 100, 100),
+        (f"{name} (AUC 0.9000, 12 345 events/s, epoch 9, val. loss 0.4384)", 99, 100),
+        (f"{name} (best epoch 3)", 100, 100),
     ]
     every = [what for what in told if what[0].startswith("all")]
     assert [what[1] - 100 * ensemble for what in every] == [1, 10, 11, 20, 99, 100]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from particle_transformer.cli.progress import Progress, say
+from particle_transformer.errors import RankError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lightning.pytorch import Callback
 
@@ -101,45 +103,88 @@ def train(
 
     Started by torchrun or srun, each of their tasks is one of the processes.
     """
-    import sys
+    from particle_transformer.training.ranks import joined, started_as
 
+    with _resumable(out):
+        if devices > 1 and started_as().size == 1:
+            _launch(file, devices)
+            return
+        with joined() as ranks:
+            if devices not in (1, ranks.per_node):
+                message = (
+                    f"--devices {devices}: torchrun or srun started {ranks.per_node} processes on "
+                    "this machine; leave --devices out"
+                )
+                raise RankError(message)
+            if ranks.rank:
+                _train_silently(file, out, store=store, unblind=unblind, resume=resume)
+            else:
+                _train(file, out, store=store, unblind=unblind, resume=resume, plots=plots)
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Say after Ctrl-C that the training can go on."""
+    from particle_transformer.artefact.run_folder import RunFolder
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if RunFolder(out).unfinished.exists():
+            typer.echo(f"{out}: what was done is kept; give --resume to go on", err=True)
+        raise
+
+
+def _train(
+    file: Path, out: Path, *, store: Path | None, unblind: bool, resume: bool, plots: bool
+) -> None:
+    """Train as the only process, or the one of several that prints."""
     from particle_transformer.artefact.run_folder import RunFolder
     from particle_transformer.cli.tables import print_training
-    from particle_transformer.training.ranks import launch, started_as
-
-    analysis = _load(file)
-    ranks = started_as()
-    if devices > 1 and ranks.size == 1:
-        status = launch(["-m", "particle_transformer.cli", *sys.argv[1:]], devices)
-        if status:
-            raise typer.Exit(status)
-        return
     from particle_transformer.training.run import train as run
     from particle_transformer.training.unfinished import is_finished
 
-    if ranks.rank:
-        run(analysis, out, store=store, unblind=unblind, resume=resume)
-        return
+    analysis = _load(file)
     callbacks = _epoch_plots(out) if plots else None
-    folder = RunFolder(out)
-    before = resume and is_finished(folder)
-    try:
-        with Progress() as progress:
-            run(
-                analysis,
-                out,
-                store=store,
-                unblind=unblind,
-                resume=resume,
-                progress=progress,
-                callbacks=callbacks,
-            )
-    except KeyboardInterrupt:
-        if folder.unfinished.exists():
-            typer.echo(f"{out}: what was done is kept; give --resume to go on", err=True)
-        raise
+    before = resume and is_finished(RunFolder(out))
+    with Progress() as progress:
+        run(
+            analysis,
+            out,
+            store=store,
+            unblind=unblind,
+            resume=resume,
+            progress=progress,
+            callbacks=callbacks,
+        )
     print_training(out)
     say(f"trained before: {out}" if before else f"trained {out}")
+
+
+def _launch(file: Path, devices: int) -> None:
+    """Run this command line as several processes."""
+    import sys
+
+    from particle_transformer.config import load_analysis
+    from particle_transformer.training.launch import launch
+
+    load_analysis(file)  # a mistake in it is told before anything is started
+    status = launch(["-m", "particle_transformer.cli", *sys.argv[1:]], devices)
+    if status:
+        raise typer.Exit(status)
+
+
+def _train_silently(
+    file: Path, out: Path, *, store: Path | None, unblind: bool, resume: bool
+) -> None:
+    """Train as one of the ranks that print nothing."""
+    import warnings
+
+    from particle_transformer.config import load_analysis
+    from particle_transformer.training.run import train as run
+
+    warnings.simplefilter("ignore")
+    run(load_analysis(file), out, store=store, unblind=unblind, resume=resume)
 
 
 def evaluate(

@@ -9,7 +9,7 @@ import typer
 
 from particle_transformer._version import __version__
 from particle_transformer.cli import commands
-from particle_transformer.errors import AOTError
+from particle_transformer.errors import AOTError, OtherRankError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells give it: 128 + SIGINT."""
@@ -59,6 +59,10 @@ def main() -> None:
         if leaving.code == INTERRUPTED:
             _fail("interrupted", INTERRUPTED)
         raise
+    except OtherRankError:
+        if debug:
+            raise
+        sys.exit(1)
     except AOTError as error:
         if debug:
             raise

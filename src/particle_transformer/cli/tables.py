@@ -10,6 +10,7 @@ from rich.table import Table
 
 from particle_transformer.artefact.run_folder import RunFolder
 from particle_transformer.cli.progress import say
+from particle_transformer.evaluation.failures import failed_folds
 from particle_transformer.events.classes import DATA
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ def print_training(run: Path) -> None:
     table = Table("process", title="Training events per network")
     table.add_column("events", justify="right")
     table.add_column("effective events", justify="right")
-    for process in networks[0]["training_events"]:
+    for process in dict.fromkeys(
+        name for network in networks for name in network["training_events"]
+    ):
         none = {"events": 0, "effective": 0}
         found = [network["training_events"].get(process, none) for network in networks]
         table.add_row(
@@ -95,7 +98,7 @@ def print_trials(result: StudyResult) -> None:
         table.add_row(
             f"{trial.number}",
             f"{trial.loss:.5f}",
-            ", ".join(f"{epoch + 1}" for epoch in trial.best_epochs),
+            ", ".join(f"{epoch}" for epoch in trial.best_epochs),
             *(f"{value:.3g}" if isinstance(value, float) else f"{value}"
               for value in trial.values.values()),
         )  # fmt: skip
@@ -137,6 +140,8 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         compared = [] if before is None else ["" if other is None else _shown(other)]
         table.add_row(name, *compared, _shown(figure), f"{figure['effective_events']:.0f}")
     Console().print(table)
+    for sentence in failed_folds(metrics):
+        say(sentence)
 
 
 def _shown(figure: dict[str, Any]) -> str:

@@ -88,7 +88,7 @@ class DisCo(Section):
     """
 
     against: Spectators
-    strength: Strength = 3.0
+    strength: Strength = 5.0
     classes: Literal["background", "all"] = "background"
 
 

@@ -91,7 +91,7 @@ class Training(Section):
     folds: Annotated[Whole, Field(ge=2)] = 5
     ensemble: Annotated[Whole, Field(ge=1)] = 1
     epochs: Annotated[Whole, Field(ge=1)] = 30
-    batch_size: Annotated[Whole, Field(ge=1)] = 512
+    batch_size: Annotated[Whole, Field(ge=1)] = 256
     accumulate: Annotated[Whole, Field(ge=1)] = 1
     learning_rate: Annotated[float | Literal["auto"], WrapValidator(_rate)] = 1e-3
     weight_decay: Annotated[Real, Field(ge=0.0)] = 0.01

@@ -107,10 +107,8 @@ class Range(Section):
 
     def is_whole(self, key: str) -> bool:
         """Whether the values that `key` takes from it are integers."""
-        section, _, name = key.partition(".")
         parts = [self.low, self.high, *([] if self.step is None else [self.step])]
-        takes = _numbers_of(_SECTIONS[section].model_fields[name].annotation)
-        return takes == {int} and all(float(part).is_integer() for part in parts)
+        return _numbers_of_key(key) == {int} and all(float(part).is_integer() for part in parts)
 
 
 Choices: TypeAlias = tuple[JsonValue, ...]
@@ -183,6 +181,17 @@ class Tuning(Section):
             _check_key(str(key))
         return space
 
+    @field_validator("space")
+    @classmethod
+    def _ranges_are_of_numbers(
+        cls, space: dict[str, Choices | Range]
+    ) -> dict[str, Choices | Range]:
+        for key, entry in space.items():
+            if isinstance(entry, Range) and not _numbers_of_key(key):
+                message = "got a range, but the key takes no numbers; expected a list of choices"
+                raise problem(message, key)
+        return space
+
 
 def _check_key(key: str) -> None:
     section, _, name = key.partition(".")
@@ -201,6 +210,12 @@ def _check_key(key: str) -> None:
 def _tunable() -> list[str]:
     keys = [f"{name}.{key}" for name, section in _SECTIONS.items() for key in section.model_fields]
     return [key for key in keys if key not in _REFUSED]
+
+
+def _numbers_of_key(key: str) -> set[type]:
+    """Which of int and float a key takes."""
+    section, _, name = key.partition(".")
+    return _numbers_of(_SECTIONS[section].model_fields[name].annotation)
 
 
 def _numbers_of(annotation: Any) -> set[type]:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["check_tuning", "with_space", "with_values"]
 
+_BATCH_SIZE = "training.batch_size"
+
 _FOLLOWING = ("linear_dims1", "linear_dims2")
 """The widths that follow ``model.embed_dims``."""
 
-_ALL_OF_RANGE = 64
-"""So many whole numbers of a range are all checked; of more, and of real numbers, the ends."""
+_ALL_OF_RANGE, _ALL_OF_PAIR = 1024, 64
+"""Of a range with steps or whole numbers so many are all checked, alone and beside those of another
+key; of more, and of a range without steps, the ends."""
 
 
 def with_values(analysis: Analysis, values: Mapping[str, Any]) -> Analysis:
@@ -74,13 +77,19 @@ def check_tuning(analysis: Analysis) -> None:
             f"{analysis.training.folds}"
         )
         raise AnalysisFileError(message)
-    tried = {key: _tried(key, entry) for key, entry in tuning.space.items()}
-    for key, choices in tried.items():
-        for value in choices:
+    if _BATCH_SIZE in tuning.space and _depends_on_batch_size(analysis):
+        message = (
+            f"tuning.space.{_BATCH_SIZE}: cannot be tuned with disco or double_disco: the smaller "
+            "the batches, the larger the distance correlation in the validation loss; leave it out"
+        )
+        raise AnalysisFileError(message)
+    for key, entry in tuning.space.items():
+        for value in _tried(key, entry, _ALL_OF_RANGE):
             reason = _refusal(analysis, {key: value})
             if reason:
                 message = f"tuning.space.{key}: {_shown(value)} is refused ({reason})"
                 raise AnalysisFileError(message)
+    tried = {key: _tried(key, entry, _ALL_OF_PAIR) for key, entry in tuning.space.items()}
     for (first, firsts), (second, seconds) in combinations(tried.items(), 2):
         for one, other in product(firsts, seconds):
             reason = _refusal(analysis, {first: one, second: other})
@@ -106,10 +115,14 @@ def with_space(analysis: Analysis) -> Analysis:
         "model.embed_dims": (max(1, width // 2), width, 2 * width),
         "model.num_att_blocks": Range(low=max(1, blocks - 1), high=blocks + 1),
     }
+    if _depends_on_batch_size(analysis):
+        del usual[_BATCH_SIZE]
     space: dict[str, Choices | Range] = {}
     for key, entry in usual.items():
         allowed = tuple(
-            value for value in _tried(key, entry) if not _refusal(analysis, {key: value})
+            value
+            for value in _tried(key, entry, _ALL_OF_RANGE)
+            if not _refusal(analysis, {key: value})
         )
         if isinstance(entry, Range):
             space[key] = entry
@@ -121,16 +134,24 @@ def with_space(analysis: Analysis) -> Analysis:
     return resolved
 
 
-def _tried(key: str, entry: Choices | Range) -> list[Any]:
+def _depends_on_batch_size(analysis: Analysis) -> bool:
+    """Whether the validation loss does: whether it has a term with a bias of 1 / batch size."""
+    training = analysis.training
+    return training.disco is not None or training.double_disco is not None
+
+
+def _tried(key: str, entry: Choices | Range, most: int) -> list[Any]:
+    """All values of an entry, or the ends of a range with more than `most`."""
     if not isinstance(entry, Range):
         return list(entry)
-    if entry.is_whole(key):
-        step = int(entry.step or 1)
-        numbers = range(int(entry.low), int(entry.high) + 1, step)
-        if len(numbers) <= _ALL_OF_RANGE and not entry.log:
-            return list(numbers)
-        return [int(entry.low), int(entry.high)]
-    return [entry.low, entry.high]
+    ends = [entry.low, entry.high]
+    step = 1 if entry.step is None and entry.is_whole(key) else entry.step
+    if step is None:
+        return ends
+    steps = round((entry.high - entry.low) / step)
+    if steps >= most:
+        return ends
+    return [*(entry.low + number * step for number in range(steps)), entry.high]
 
 
 def _refusal(analysis: Analysis, values: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from particle_transformer.evaluation.bootstrap import RocBand, poisson_bootstrap
 from particle_transformer.evaluation.calibration import Reliability, reliability
 from particle_transformer.evaluation.correlation import correlation_matrix
 from particle_transformer.evaluation.distance_correlation import distance_correlation_squared
+from particle_transformer.evaluation.failures import failed_folds
 from particle_transformer.evaluation.figure import Figure, effective_events
 from particle_transformer.evaluation.fit_regions import BinnedEvents, FitRegion, fit_regions
 from particle_transformer.evaluation.hypotheses import Hypothesis, evaluate_hypotheses
@@ -129,6 +130,7 @@ __all__ = [
     "evaluate_regression",
     "expected_limit",
     "expected_significance",
+    "failed_folds",
     "fit_regions",
     "fit_temperature",
     "fitted_yields",

@@ -12,6 +12,7 @@ background says whether they are: the *closure* is the observed over the predict
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,8 @@ import numpy as np
 from particle_transformer.errors import SampleError
 from particle_transformer.evaluation.distance_correlation import distance_correlation_squared
 from particle_transformer.evaluation.figure import Figure, effective_events
-from particle_transformer.evaluation.rejection import signal_threshold
-from particle_transformer.evaluation.roc import weight_defect
+from particle_transformer.evaluation.rejection import fold_thresholds
+from particle_transformer.evaluation.roc import auc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +115,8 @@ def evaluate_abcd(
     Returns
     -------
     dict
-        ``distance_correlation``: bias-corrected dCorr² of the two scores in background, and
+        ``distance_correlation``: bias-corrected dCorr² of the two scores in background,
+        ``auc``, a list: that of each score by fold, without error, and
         ``cuts``, a list: ``background_efficiency`` (two), ``thresholds`` by fold (two each),
         ``background`` by region and ``signal`` by region (yields), ``predicted`` and ``closure``
         of the background in A, and ``contamination`` by region (signal over background). Errors
@@ -140,7 +142,15 @@ def evaluate_abcd(
         _pair(test, validation, test_scores, validation_scores, folds, pair)
         for pair in product(efficiencies, repeat=2)
     ]
-    return {"distance_correlation": dependence.to_json(), "cuts": cuts}
+    areas = [
+        {
+            str(fold): auc(column[own], test.weight[own], test.is_signal[own]).to_json()
+            for fold in range(folds)
+            for own in [test.fold == fold]
+        }
+        for column in test_scores.T
+    ]
+    return {"distance_correlation": dependence.to_json(), "auc": areas, "cuts": cuts}
 
 
 def _pair(
@@ -190,24 +200,14 @@ def _thresholds(
     efficiencies: tuple[float, ...],
 ) -> tuple[NDArray[np.float64], str | None]:
     """Thresholds float64 (folds, 2), NaN where undefined, and the reason of the first of those."""
-    for efficiency in efficiencies:
-        if not 0 < efficiency < 1:
-            message = f"background efficiency {efficiency:g}: expected one between 0 and 1"
-            raise SampleError(message)
     found = np.full((folds, 2), np.nan)
     reason: str | None = None
-    for fold in range(folds):
-        chosen = ~validation.is_signal & (validation.fold == fold)
-        weight = validation.weight[chosen]
-        defect = weight_defect(weight, "background")
-        if defect:
-            reason = reason or f"fold {fold}, validation events: {defect}"
-            continue
-        found[fold] = [
-            signal_threshold(scores[chosen, column], weight, efficiency)
-            for column, efficiency in enumerate(efficiencies)
-        ]
-    return found, reason
+    for column, efficiency in enumerate(efficiencies):
+        events = replace(validation, score=scores[:, column])
+        thresholds, reason = fold_thresholds(events, efficiency, folds, of="background")
+        for fold, threshold in thresholds.items():
+            found[fold, column] = threshold
+    return found, reason  # that of the weights, the same for both scores
 
 
 def _yield(weight: NDArray[np.float64]) -> Figure:

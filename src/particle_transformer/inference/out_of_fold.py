@@ -91,7 +91,8 @@ def score_run(
     store = Store(run.store())
     if store.manifest.fingerprint != record["store_fingerprint"]:
         message = (
-            f"{store.path}: the store has changed since {run.path} was trained on it; train again"
+            f"{store.path}: the store has changed since {run.path} was trained on it, by other input files or another "
+            f"analysis; train again, and give analyses with other events or spectators another --store"
         )
         raise InputFileError(message)
     store.verify()

@@ -131,20 +131,18 @@ class TrainingWeights:
             )
             raise SampleError(message)
         units = np.where(events > 0, 1.0, np.nan)
-        if balance != "none":
-            for value in np.unique(process_class[events > 0]):
-                members = np.flatnonzero((process_class == value) & (events > 0))
-                if balance == "process":
-                    for part in members:
-                        _check_total(total[part], events[part], "process", int(part), process_names)
-                    units[members] = total[members]
-                of_class = float((total[members] / units[members]).sum())
-                _check_total(of_class, int(events[members].sum()), "class", int(value), class_names)
+        for value in np.unique(process_class[events > 0]):
+            members = np.flatnonzero((process_class == value) & (events > 0))
+            if balance == "process":
+                for part in members:
+                    _check_total(total[part], events[part], "process", int(part), process_names)
+                units[members] = total[members]
+            of_class = float((total[members] / units[members]).sum())
+            # Whatever the balance: the loss of a class without positive weight has no minimum.
+            _check_total(of_class, int(events[members].sum()), "class", int(value), class_names)
+            if balance != "none":
                 units[members] *= of_class
         mean = float((absolute / units)[events > 0].sum() / events.sum())
-        if mean == 0:
-            message = "the training weights are all zero; check the physics weights"
-            raise SampleError(message)
         effective = total**2 / np.where(squares > 0, squares, 1.0)
         sums = np.where(events > 0, total / units, 0.0) / mean
         return TrainingWeights(units, mean, events, sums, effective, negative_weights)

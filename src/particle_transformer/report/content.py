@@ -78,6 +78,8 @@ class ReportContent:
         Settings to list, in order.
     provenance
         Versions, fingerprints and times to list, in order.
+    ensemble
+        Networks of each fold.
     notes
         Limits of the result that a reader must know, a sentence each.
     model
@@ -101,6 +103,7 @@ class ReportContent:
     before: ScoredEvents | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
+    ensemble: int = 1
     notes: Sequence[str] = ()
     model: str = "AnalysisObjectTransformer"
 

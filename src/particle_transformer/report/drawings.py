@@ -141,7 +141,8 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
                 "training",
                 "Validation loss that rises while training loss falls is overtraining; the network "
                 "kept is that of the starred epoch, chosen by validation loss alone. "
-                "Training loss is a running mean with dropout on and need not start above the other.",
+                + ("" if content.ensemble == 1 else "Shown is network 0 of each fold. ")
+                + "Training loss is a running mean with dropout on and need not start above the other.",
                 lambda: training_curves(history),
                 "Training curves",
                 wide=True,

@@ -9,7 +9,7 @@ from particle_transformer.report.numbers import count, figure_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["abcd_rows", "hypothesis_rows", "hypothesis_text", "regression_rows"]
+__all__ = ["abcd_auc_rows", "abcd_rows", "hypothesis_rows", "hypothesis_text", "regression_rows"]
 
 
 def hypothesis_text(parameters: Mapping[str, float]) -> str:
@@ -48,7 +48,15 @@ def regression_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def abcd_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+def abcd_auc_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the table of the two scores: the AUC of each score in every fold."""
+    return [
+        {"name": f"score {number}", "folds": [figure_text(figure) for figure in folds.values()]}
+        for number, folds in enumerate(metrics.get("abcd", {}).get("auc", ()), 1)
+    ]
+
+
+def abcd_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the table of the ABCD method's closure, one for each pair of cuts."""
     rows = []
     for found in metrics.get("abcd", {}).get("cuts", ()):
@@ -60,9 +68,9 @@ def abcd_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
                 "observed": figure_text(found["background"]["A"]),
                 "predicted": figure_text(found["predicted"]),
                 "closure": figure_text(closure),
-                "contamination": ", ".join(
-                    figure_text(found["contamination"][region]) for region in "ABCD"
-                ),
+                "contamination": [
+                    f"{region}: {figure_text(found['contamination'][region])}" for region in "ABCD"
+                ],
                 "effective": count(closure["effective_events"]),
                 "remark": closure["reason"] or "",
             }

@@ -9,6 +9,7 @@ import numpy as np
 
 from particle_transformer.atomic import replacing
 from particle_transformer.errors import OutputError, require
+from particle_transformer.evaluation.failures import failed_folds
 from particle_transformer.report import objective_tables, tables
 from particle_transformer.report.numbers import count, figure_text
 
@@ -75,6 +76,8 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
         hypotheses=objective_tables.hypothesis_rows(content.metrics),
         regression=objective_tables.regression_rows(content.metrics),
         abcd=objective_tables.abcd_rows(content.metrics),
+        abcd_auc=objective_tables.abcd_auc_rows(content.metrics),
+        failed=failed_folds(content.metrics),
         dependence=figure_text(content.metrics["abcd"]["distance_correlation"])
         if "abcd" in content.metrics
         else "",
@@ -84,6 +87,7 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
         drawings=drawings,
         events=count(content.metrics["events"]),
         folds=len(content.metrics["folds"]),
+        ensemble=content.ensemble,
         provenance=dict(content.provenance),
         settings=dict(content.settings),
     )

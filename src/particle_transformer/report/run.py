@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from particle_transformer.config import Training
     from particle_transformer.data import Manifest
     from particle_transformer.inference.out_of_fold import ScoredRun
 
@@ -96,7 +97,9 @@ def _content(
             "networks per fold": training.ensemble,
             "epochs at most": training.epochs,
             "batch size": training.batch_size,
-            "learning rate": training.learning_rate,
+            "learning rate": _learning_rate(record["networks"], training),
+            "loss": _loss(training),
+            **_options(training),
             "balance of training weights": training.balance,
             "negative weights in training": training.negative_weights,
             "seed": training.seed,
@@ -108,8 +111,48 @@ def _content(
             "training time": f"{sum(network['seconds'] for network in record['networks']):.0f} s",
             "evaluated": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         },
+        ensemble=training.ensemble,
         notes=_notes(manifest),
     )
+
+
+def _learning_rate(networks: list[dict[str, Any]], training: Training) -> str:
+    if training.learning_rate != "auto":
+        return f"{training.learning_rate:g}"
+    rates = [network["learning_rate"] for network in networks]
+    return f"auto: {min(rates):.2g} to {max(rates):.2g}"
+
+
+def _loss(training: Training) -> str:
+    loss = training.loss
+    return loss.name if loss.gamma is None else f"{loss.name}, gamma {loss.gamma:g}"
+
+
+def _options(training: Training) -> dict[str, str]:
+    """What the training has beside the usual; nothing of what it has not."""
+    found: dict[str, str] = {}
+    if training.disco is not None:
+        disco = training.disco
+        found["disco"] = (
+            f"against {', '.join(disco.against)}, strength {disco.strength:g}, "
+            f"classes {disco.classes}"
+        )
+    if training.double_disco is not None:
+        found["double disco"] = f"strength {training.double_disco.strength:g}"
+    if training.regression is not None:
+        head = training.regression
+        found["regression"] = (
+            f"{', '.join(head.targets)}; strength {head.strength:g}, delta {head.delta:g}"
+        )
+    if training.condition:
+        found["condition"] = ", ".join(training.condition)
+    if training.ema is not None:
+        found["moving average of weights"] = f"{training.ema:g}"
+    if training.augmentation:
+        found["augmentation"] = ", ".join(training.augmentation)
+    if training.precision != "float32":
+        found["precision of training"] = training.precision
+    return found
 
 
 def _luminosity(manifest: Manifest) -> str:

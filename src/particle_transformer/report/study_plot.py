@@ -160,7 +160,14 @@ def _slice(
     values = [trial.values[key] for trial in trials]
     if key in ranges:
         x = [float(value) for value in values]
-        axes.set_xscale("log" if ranges[key] else "linear")
+        if ranges[key]:
+            axes.set_xscale("log")
+            if max(x) < 30 * min(x):  # else the labels between the decades overlap
+                ticker = require("matplotlib.ticker", "report")
+                axes.xaxis.set_minor_formatter(
+                    ticker.LogFormatterSciNotation(minor_thresholds=(math.inf, math.inf))
+                )
+                axes.xaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
     else:
         numbers = all(isinstance(value, int | float) for value in values)
         kinds = sorted(set(values), key=None if numbers else str)

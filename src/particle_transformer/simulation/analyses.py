@@ -41,8 +41,8 @@ objects:    # absolute values: the physics is symmetric under reflections of η 
 {event}weights: {{generator: genWeight}}
 regions:
 {regions}
-training: {{folds: 5, epochs: 20, batch_size: 256, negative_weights: keep{training}}}
-model: {{embed_dims: 64, pair_bias: true, dropout: 0.1}}
+training: {{folds: 5, epochs: 20, ema: 0.99, negative_weights: keep{training}}}
+model: {{embed_dims: 64, pair_bias: true}}
 evaluation: {{working_points: [0.3, 0.5, 0.7], background_uncertainty: 0.1}}
 """
 

@@ -17,12 +17,16 @@ from optuna.trial import TrialState
 
 from particle_transformer.config import with_values
 from particle_transformer.data import Store, StoreRows
-from particle_transformer.errors import SampleError
+from particle_transformer.errors import AnalysisFileError, SampleError
 from particle_transformer.studies.places import Places
 from particle_transformer.studies.storage import open_study, quiet, suggest
-from particle_transformer.training.diagnosis import Names
 from particle_transformer.training.fit import fit_network
-from particle_transformer.training.network import NetworkTask, fit_settings, new_network
+from particle_transformer.training.network import (
+    NetworkTask,
+    fit_settings,
+    names_of,
+    new_network,
+)
 from particle_transformer.training.roles import fold_samples
 
 if TYPE_CHECKING:
@@ -66,7 +70,7 @@ class EpochReports(Callback):
         loss = float(trainer.callback_metrics["val_loss"])
         self._trial.report(loss, trainer.current_epoch)
         if self._trial.should_prune():
-            message = f"behind other trials after epoch {trainer.current_epoch + 1}"
+            message = f"behind other trials after epoch {trainer.current_epoch}"
             raise TrialPruned(message)
 
 
@@ -140,9 +144,11 @@ class TrialRunner:
         try:
             values = suggest(trial, self._analysis.tuning.space)
             loss = self._loss(with_values(self._analysis, values), trial)
-        except (TrialPruned, SampleError, torch.OutOfMemoryError) as error:
-            # A loss that is NaN, or a network that is too large: bad settings, from which the
-            # sampler shall learn.
+        except (
+            TrialPruned, AnalysisFileError, SampleError, torch.OutOfMemoryError
+        ) as error:  # fmt: skip
+            # Values that do not go together, a loss that is NaN, or a network that is too large:
+            # bad settings, from which the sampler shall learn.
             trial.set_user_attr("reason", " ".join(str(error).split()))
             study.tell(trial, state=TrialState.PRUNED)
         except BaseException:
@@ -166,12 +172,7 @@ class TrialRunner:
                     settings,
                     checkpoint_dir=Path(folder),
                     log_dir=Path(folder),
-                    names=Names(
-                        manifest.objects,
-                        [*manifest.event, *analysis.training.condition],
-                        manifest.spectators,
-                        list(analysis.processes),
-                    ),
+                    names=names_of(analysis, manifest),
                     loggers=(),
                     # Losses of different folds do not compare: the first fold decides.
                     callbacks=[] if fold else [EpochReports(trial)],
@@ -200,14 +201,14 @@ class TrialRunner:
             return None
         state = f"trial {number}"
         if self._analysis.tuning.folds > 1:
-            state += f", fold {fold + 1} of {self._analysis.tuning.folds}"
+            state += f", fold {fold} of {self._analysis.tuning.folds}"
 
         def tell(done: int, total: int, rate: float | None, record: EpochRecord | None) -> None:
             nonlocal state
             del rate
             if record is not None:
                 state = state.partition(", epoch")[0]
-                state += f", epoch {record['epoch'] + 1}, val. loss {record['val_loss']:.4f}"
+                state += f", epoch {record['epoch']}, val. loss {record['val_loss']:.4f}"
             # Never complete: the bar is the same for all trials.
             report(f"training ({state})", min(done, total - 1), total)
 

@@ -168,7 +168,7 @@ class LastCheckpoint(Checkpoint):
         if trainer.is_last_batch:
             return  # Lightning would resume after the validation that is still to come
         due = time.monotonic() - self._written >= self._seconds
-        if trainer.strategy.broadcast(due):  # ranks write together, so one of them decides
+        if trainer.strategy.reduce_boolean_decision(due):  # ranks write together
             self._write(trainer)
 
     def on_save_checkpoint(

@@ -226,7 +226,7 @@ class EventDataModule(LightningDataModule):
         training: Sample,
         validation: Sample,
         *,
-        batch_size: int = 512,
+        batch_size: int = 256,
         seed: int = 1,
         momenta: bool = True,
         sampling: Sampling = "shuffled",

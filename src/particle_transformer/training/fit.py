@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 
@@ -32,6 +33,7 @@ from particle_transformer.training.loggers import make_loggers
 from particle_transformer.training.module import EventClassifier
 from particle_transformer.training.ranks import ALONE, Ranks
 from particle_transformer.training.settings import FitSettings
+from particle_transformer.training.termination import PromptTermination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -180,6 +182,7 @@ def fit_network(
                     EarlyStopping("val_loss", patience=settings.patience),
                     history,
                     HeapTrimmer(),
+                    *_termination(ranks),
                     *callbacks,
                     BestCheckpoint(best, history),
                     LastCheckpoint(last, settings.checkpoint_minutes, fit_of),
@@ -226,18 +229,25 @@ def _averaging(settings: FitSettings) -> list[Callback]:
 
 
 def _devices(ranks: Ranks) -> dict[str, Any]:
+    # Lightning's own choice may be one without float64, which sums and scores need (Apple's MPS).
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if ranks.environment is None:
-        return {"accelerator": "auto", "devices": 1}
+        return {"accelerator": accelerator, "devices": 1}
     return {
-        "accelerator": "auto",
-        "devices": ranks.size // ranks.nodes,
+        "accelerator": accelerator,
+        "devices": ranks.per_node,
         "num_nodes": ranks.nodes,
         "strategy": "ddp",
     }
 
 
 def _environment(ranks: Ranks) -> list[Any]:
-    return [] if ranks.environment is None else [ranks.environment]
+    # Lightning's search for one ends in an error in the script of a SLURM job.
+    return [ranks.environment or LightningEnvironment()]
+
+
+def _termination(ranks: Ranks) -> list[Callback]:
+    return [PromptTermination()] if ranks.size > 1 else []
 
 
 def standardise(
@@ -344,6 +354,8 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # A second fit into the same folder replaces the first.
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists", UserWarning)
+            # It is of a kind that has no float64 (`_devices`).
+            warnings.filterwarnings("ignore", r"GPU available but not used", UserWarning)
             # What is logged is of all ranks already.
             warnings.filterwarnings("ignore", r".*sync_dist=True", UserWarning)
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates.

@@ -92,7 +92,8 @@ class EventClassifier(LightningModule):
     Raises
     ------
     AnalysisFileError
-        In a training without an end, which the learning rate's schedule needs.
+        In a training without an end, which the learning rate's schedule needs, or with
+        ``learning_rate="auto"``.
     SampleError
         In training or validation, if a batch's loss is NaN or infinite; the message says what of
         the batch or the network caused it.
@@ -173,7 +174,12 @@ class EventClassifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, with a warm-up and cosine schedule over all steps of the fit."""
         rate = self.settings.learning_rate
-        assert rate != "auto", "it is found before"
+        if rate == "auto":
+            message = (
+                "learning_rate: got auto, expected a number, as 0.001: only fit_network finds one "
+                "before it trains"
+            )
+            raise AnalysisFileError(message)
         decayed, free = decay_groups(self.model)
         optimizer = torch.optim.AdamW(
             [
@@ -221,7 +227,8 @@ class EventClassifier(LightningModule):
 
     def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Logits (events, num_outputs) and, where there is regression, (events, targets)."""
-        half = self.settings.precision == "bfloat16"
+        # Not in validation: the epoch is chosen by the numbers that the network will give.
+        half = self.training and self.settings.precision == "bfloat16"
         # Here and not in the Trainer: Lightning's mixed precision refuses fused optimisers.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             outputs = self._network(batch.events)

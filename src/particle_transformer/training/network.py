@@ -43,6 +43,7 @@ __all__ = [
     "NetworkTask",
     "conditioning_of",
     "fit_settings",
+    "names_of",
     "new_network",
     "objective_of",
     "train_network",
@@ -167,6 +168,16 @@ def new_network(analysis: Analysis, manifest: Manifest, seed: int) -> AnalysisOb
         )
 
 
+def names_of(analysis: Analysis, manifest: Manifest) -> Names:
+    """What the columns that the networks of an analysis see are called in messages."""
+    return Names(
+        manifest.objects,
+        [*manifest.event, *analysis.training.condition],
+        manifest.spectators,
+        list(analysis.processes),
+    )
+
+
 def train_network(
     analysis: Analysis,
     source: EventSource,
@@ -202,12 +213,7 @@ def train_network(
         checkpoint_dir=run.checkpoints(*place),
         log_dir=run.logs(*place),
         resume=True,
-        names=Names(
-            manifest.objects,
-            [*manifest.event, *analysis.training.condition],
-            manifest.spectators,
-            list(analysis.processes),
-        ),
+        names=names_of(analysis, manifest),
         loggers=[logger.model_dump() for logger in analysis.training.loggers],
         callbacks=callbacks,
         progress=progress if ranks.rank == 0 else None,
@@ -223,7 +229,7 @@ def train_network(
             "classes": list(analysis.classes),
             "two_scores": settings.objective.two_scores,
             "objects": manifest.objects,
-            "event": [*manifest.event, *analysis.training.condition],
+            "event": names_of(analysis, manifest).event,
             "conditioning": settings.conditioning and settings.conditioning.to_json(),
             "regression": list(regression.targets) if regression is not None else [],
             "store_fingerprint": manifest.fingerprint,

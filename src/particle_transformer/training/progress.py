@@ -22,6 +22,8 @@ def silent(label: str, done: int, total: int) -> None:
 class NetworkProgress:
     """A fit's progress as a labelled one, and that of all fits.
 
+    Folds, networks and epochs are numbered from 0, as in logs, plots and errors.
+
     Parameters
     ----------
     report
@@ -43,9 +45,9 @@ class NetworkProgress:
         networks: int,
     ) -> None:
         self._report = report
-        self._label = f"fold {task.fold + 1} of {settings.folds}"
+        self._label = f"fold {task.fold} of {settings.folds}"
         if settings.ensemble > 1:
-            self._label += f", network {task.number + 1} of {settings.ensemble}"
+            self._label += f", network {task.number} of {settings.ensemble}"
         self._before = before
         self._networks = networks
         self._epoch = self._auc = ""
@@ -53,7 +55,7 @@ class NetworkProgress:
 
     def finish(self, best_epoch: int) -> None:
         """Complete the bar, also where early stopping ended the fit."""
-        self._report(f"{self._label} (best epoch {best_epoch + 1})", self._total, self._total)
+        self._report(f"{self._label} (best epoch {best_epoch})", self._total, self._total)
         self._all(self._total)
 
     def __call__(
@@ -61,7 +63,7 @@ class NetworkProgress:
     ) -> None:
         """See `particle_transformer.training.callbacks.Progress`."""
         if record is not None:
-            self._epoch = f"epoch {record['epoch'] + 1}, val. loss {record['val_loss']:.4f}"
+            self._epoch = f"epoch {record['epoch']}, val. loss {record['val_loss']:.4f}"
             self._auc = "" if record["val_auc"] is None else f"AUC {record['val_auc']:.4f}"
         self._total = total
         speed = "" if rate is None else f"{rate:,.0f} events/s".replace(",", " ")

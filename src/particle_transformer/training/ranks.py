@@ -6,34 +6,49 @@ runs the same program. Rank 0 alone writes.
 
 from __future__ import annotations
 
-import logging
+import itertools
 import os
 import signal
-import sys
+import threading
+import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import distributed
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
-from particle_transformer.errors import RankError
+from particle_transformer.errors import OtherRankError, RankError
+from particle_transformer.training.slurm import SLURMStep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from torch import Tensor
+    from torch.distributed.distributed_c10d import Store
 
-__all__ = ["ALONE", "Ranks", "gather_objects", "gathered", "joined", "launch", "started_as"]
+__all__ = ["ALONE", "LAUNCHED", "Ranks", "gather_objects", "gathered", "joined", "started_as"]
 
+Value = TypeVar("Value")
+
+LAUNCHED = "aot"
+"""What `launch` calls the job."""
+
+_LONGEST_START = timedelta(minutes=30)  # until the last of the ranks is there
 _LONGEST_WAIT = timedelta(hours=24)  # while rank 0 prepares the events
+_LAUNCHER_ENDS_US = 10.0  # seconds, at the most, after it has seen that a rank is gone
+_SPEAKER = "speaker"  # in the store: the rank that says what is wrong
+
+
+class _GoneError(RankError):
+    """Another rank is gone, and may not have said why."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +59,94 @@ class Ranks:
     ----------
     rank, size
         Which one it is, of how many.
-    nodes
-        Machines they run on, with equally many each.
+    nodes, per_node
+        Machines they run on, and how many run on each.
     environment
         What started them; None where there is only one.
+    launched
+        Whether that was `launch`, which says itself what became of them.
+    store
+        What all of them can read and write, while they are joined.
     """
 
     rank: int = 0
     size: int = 1
     nodes: int = 1
+    per_node: int = 1
     environment: ClusterEnvironment | None = None
+    launched: bool = False
+    store: Store | None = None
 
-    def wait(self) -> None:
-        """Wait until every rank has come here.
+    def agreed(self, value: Value) -> Value:
+        """Rank 0's `value`, small and pickled, in all ranks; each waits for all of them."""
+        found: Value = gather_objects(value)[0]
+        return found
+
+    def check(self, gpus: int) -> None:
+        """Check that the ranks can train together.
+
+        Parameters
+        ----------
+        gpus
+            How many this rank sees; without any it trains on CPUs.
 
         Raises
         ------
         RankError
-            If another has gone.
+            If they are not equally many on each machine, or more than the GPUs there.
         """
-        if self.size > 1:
+        if self.size != self.nodes * self.per_node:
+            message = (
+                f"{self.size} ranks on {self.nodes} machines, expected equally many on each; give "
+                "srun --ntasks-per-node, or each torchrun the same --nproc-per-node"
+            )
+            raise RankError(message)
+        if 0 < gpus < self.per_node:
+            message = (
+                f"{self.per_node} ranks on a machine, but they see {gpus} GPU, expected one for "
+                "each; give fewer --devices, or ask SLURM for --gpus-per-node instead of "
+                "--gpus-per-task"
+            )
+            raise RankError(message)
+
+    @contextmanager
+    def one_speaks(self) -> Iterator[None]:
+        """Of several ranks that fail within the context, let one say why.
+
+        The first one raises its own error, and the others `OtherRankError`.
+
+        Raises
+        ------
+        RankError
+            In rank 0, if another rank is gone and has not said why.
+        OtherRankError
+            If another rank says what is wrong.
+        """
+        try:
             with _others_needed():
-                distributed.barrier()
+                yield
+        except _GoneError as error:
+            if self.launched:
+                time.sleep(_LAUNCHER_ENDS_US)  # and says why
+            if self.rank or self._another_spoke(error):
+                raise _told_elsewhere(error) from error
+            raise
+        except Exception as error:
+            if self._another_spoke(error):
+                raise _told_elsewhere(error) from error
+            raise
+
+    def _another_spoke(self, error: Exception) -> bool:
+        """Whether another rank has said what is wrong; if not, this one does so by `error`."""
+        if self.store is None or isinstance(error, OtherRankError):
+            return False
+        try:
+            if isinstance(error, _GoneError):
+                return bool(self.store.check([_SPEAKER]))
+            own = str(self.rank)
+            return bool(self.store.compare_set(_SPEAKER, "", own) != own.encode())
+        except (distributed.DistError, RuntimeError):
+            return True  # rank 0, which held the store, has ended
 
 
 ALONE = Ranks()
@@ -73,50 +154,91 @@ ALONE = Ranks()
 
 def started_as() -> Ranks:
     """Find out from the environment variables which rank this process was started as."""
-    # SLURM_NTASKS is that of the job: a script of the job that is no step of it has it too.
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
-    environment: ClusterEnvironment
     if TorchElasticEnvironment.detect():
-        environment = TorchElasticEnvironment()
-        local = int(os.environ["LOCAL_WORLD_SIZE"])
-    elif tasks > 1:
-        environment = SLURMEnvironment(auto_requeue=False)
-        local = tasks // int(os.environ["SLURM_STEP_NUM_NODES"])
-    else:
-        return ALONE
-    size = environment.world_size()
-    if size == 1:
-        return ALONE
-    return Ranks(environment.global_rank(), size, size // local, environment)
+        elastic = TorchElasticEnvironment()
+        size, local = elastic.world_size(), int(os.environ["LOCAL_WORLD_SIZE"])
+        if size == 1:
+            return ALONE
+        launched = os.environ["TORCHELASTIC_RUN_ID"] == LAUNCHED
+        return Ranks(elastic.global_rank(), size, -(-size // local), local, elastic, launched)
+    if SLURMStep.detect():
+        step = SLURMStep()
+        size = step.world_size()
+        return Ranks(step.global_rank(), size, step.nodes, size // step.nodes, step)
+    return ALONE
+
+
+_current: ContextVar[Ranks | None] = ContextVar("ranks", default=None)
 
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Meet the other ranks, if there are any, for as long as the context lasts.
 
+    If several ranks fail, only one raises its own error (`Ranks.one_speaks`). Such a context in
+    another one is a part of it.
+
     Raises
     ------
     RankError
-        If one of them goes.
+        If another rank is gone, the ranks are not equally many on each machine, or there are
+        fewer GPUs than ranks.
+    OtherRankError
+        If another rank says what is wrong.
     """
-    ranks = started_as()
-    if ranks.environment is None:
+    ranks = _current.get() or started_as()
+    environment = ranks.environment
+    if environment is None or distributed.is_initialized():
         yield ranks
         return
-    os.environ["MASTER_ADDR"] = ranks.environment.main_address
-    os.environ["MASTER_PORT"] = str(ranks.environment.main_port)
-    with _others_needed():
-        distributed.init_process_group(
-            "nccl" if torch.cuda.is_available() else "gloo",
-            rank=ranks.rank,
-            world_size=ranks.size,
-            timeout=_LONGEST_WAIT,
-        )
+    if ranks.launched:
+        _end_with_the_launcher()
+    with ranks.one_speaks():
+        ranks = replace(ranks, store=_meeting_place(ranks, environment))
+    token = _current.set(ranks)
     try:
-        with _others_needed():
+        with ranks.one_speaks():
+            _meet(ranks, environment)
             yield ranks
     finally:
-        distributed.destroy_process_group()
+        _current.reset(token)
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+_meetings = itertools.count()
+
+
+def _meeting_place(ranks: Ranks, environment: ClusterEnvironment) -> Store:
+    os.environ["MASTER_ADDR"] = environment.main_address
+    os.environ["MASTER_PORT"] = str(environment.main_port)
+    # What an earlier meeting has left there is not to be taken for this one's.
+    return PrefixStore(f"aot{next(_meetings)}", _store(ranks.rank, ranks.size))
+
+
+@cache
+def _store(rank: int, size: int) -> Store:
+    """What all ranks can read and write; it lives as long as torchrun, or rank 0 without it."""
+    store: Store
+    store, _, _ = next(rendezvous("env://", rank, size, timeout=_LONGEST_START))
+    return store
+
+
+def _meet(ranks: Ranks, environment: ClusterEnvironment) -> None:
+    gpus = torch.cuda.device_count()
+    ranks.check(gpus)
+    device = None
+    if gpus:
+        device = torch.device("cuda", environment.local_rank())
+        torch.cuda.set_device(device)
+    distributed.init_process_group(
+        "gloo" if device is None else "nccl",
+        store=ranks.store,
+        rank=ranks.rank,
+        world_size=ranks.size,
+        timeout=_LONGEST_WAIT,
+        device_id=device,
+    )
 
 
 @contextmanager
@@ -127,11 +249,24 @@ def _others_needed() -> Iterator[None]:
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error).lower():
             raise
         reason = str(error).partition("\n")[0]
-        message = (
-            f"another rank of the training has gone ({reason}); see its own message, and go on "
-            "with aot train --resume"
-        )
-        raise RankError(message) from error
+        message = f"another rank of the training is gone ({reason}); go on with aot train --resume"
+        raise _GoneError(message) from error
+
+
+def _told_elsewhere(error: Exception) -> OtherRankError:
+    return OtherRankError(f"another rank says what is wrong; here it was: {error}")
+
+
+def _end_with_the_launcher() -> None:
+    """Let nothing be left of a job whose launcher was killed."""
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def gather_objects(value: Any) -> list[Any]:
@@ -157,67 +292,15 @@ def gathered(values: Tensor) -> Tensor:
     if not distributed.is_initialized():
         return values
     size, rank = distributed.get_world_size(), distributed.get_rank()
-    counts = [int(count) for count in gather_objects(len(values))]
+    counts = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(size)]
+    distributed.all_gather(counts, torch.full_like(counts[rank], len(values)))
     longest = torch.zeros(
-        (max(counts), *values.shape[1:]), dtype=values.dtype, device=values.device
+        (int(max(counts)), *values.shape[1:]), dtype=values.dtype, device=values.device
     )
     longest[: len(values)] = values.detach()
     parts = [torch.empty_like(longest) for _ in range(size)]
     distributed.all_gather(parts, longest)
-    rows = [part[:count] for part, count in zip(parts, counts, strict=True)]
+    rows = [part[: int(count)] for part, count in zip(parts, counts, strict=True)]
     # The value of the own rows, and `size` times their gradient.
     rows[rank] = size * values - (size - 1) * values.detach()
     return torch.cat(rows)
-
-
-def launch(command: Sequence[str], processes: int) -> int:
-    """Run this Python with `command` as several ranks on this machine, until all have ended.
-
-    Parameters
-    ----------
-    command
-        Arguments of the Python interpreter.
-    processes
-        How many ranks.
-
-    Returns
-    -------
-    int
-        Exit status of the rank that failed first and has said why; 0 if none has.
-
-    Raises
-    ------
-    RankError
-        If a rank is killed; the others are stopped then.
-    KeyboardInterrupt
-        If the ranks were interrupted.
-    """
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id="aot",
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        monitor_interval=0.2,
-    )
-    try:
-        elastic_launch(config, sys.executable)(*command)
-    except SignalException as error:
-        raise KeyboardInterrupt from error
-    except ChildFailedError as error:
-        failures = error.failures
-        for rank, failure in failures.items():
-            if failure.exitcode < 0:
-                killer = signal.Signals(-failure.exitcode).name
-                message = (
-                    f"rank {rank} of {processes} was killed by {killer}, the others were stopped; "
-                    "the last checkpoint is kept: go on with aot train --resume"
-                )
-                raise RankError(message) from error
-        _, first = error.get_first_failure()
-        return int(first.exitcode)
-    return 0

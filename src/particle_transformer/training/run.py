@@ -86,19 +86,22 @@ def train(
     check_loggers([logger.model_dump() for logger in analysis.training.loggers])
     with joined() as ranks:
         run = RunFolder(out)
-        if resume and is_finished(run):
+        if resume and ranks.agreed(is_finished(run)):
             check_same(run, analysis)
             return out
         with ExitStack() as stack:
             if ranks.rank == 0:
                 stack.enter_context(begun(out, analysis, resume=resume))
+            # Inside: an error of rank 0 removes the folder, which the others must not wonder at.
+            stack.enter_context(ranks.one_speaks())
+            if ranks.rank == 0:
                 _prepare(analysis, run, store, unblind=unblind, progress=progress)
-            ranks.wait()
-            source = Store(run.path / str(json.loads(run.unfinished.read_text())["store"]))
+            note = ranks.agreed(run.unfinished.read_text() if ranks.rank == 0 else "")
+            source = Store(run.path / str(json.loads(note)["store"]))
             source.verify()
             with _kept(out):
                 _train(analysis, source, run, ranks, progress or silent, callbacks)
-            ranks.wait()
+            ranks.agreed(None)  # rank 0 has written everything
     return out
 
 
@@ -177,8 +180,7 @@ def _train(
     check_folds(analysis, source, store.manifest.classes)
     for done, task in enumerate(tasks):
         result = run.checkpoints(task.fold, task.number) / "result.json"
-        ranks.wait()
-        if result.exists():
+        if ranks.agreed(result.exists()):
             networks.append(json.loads(result.read_text()))
             continue
         bar = NetworkProgress(progress, settings, task, done, len(tasks))

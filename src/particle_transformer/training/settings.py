@@ -29,7 +29,7 @@ class FitSettings:
     batch_size
         Events per step at most: the epoch is cut into batches of nearly equal size.
     learning_rate
-        Highest learning rate of AdamW; ``"auto"``: found by a range test (`learning_rate.find`).
+        Highest learning rate of AdamW; ``"auto"``: found by a range test (`find_learning_rate`).
     weight_decay
         AdamW's decoupled weight decay, of matrices only.
     warmup_epochs
@@ -44,8 +44,8 @@ class FitSettings:
         ``"shuffled"``, or ``"stratified"``: every batch has the classes in the same proportion.
     precision
         Of the factors of matrix products in training: ``"float32"``, or ``"bfloat16"``, with sums,
-        parameters and the stream of objects in float32 all the same. Scores are always computed
-        in float32.
+        parameters and the stream of objects in float32 all the same. Scores and losses of
+        validation are always computed in float32.
     augmentation
         Symmetries by which training events are transformed at random; none by default.
     conditioning
@@ -56,7 +56,8 @@ class FitSettings:
         Decay per step of the exponential moving average of the parameters, which is then what is
         validated and kept; None: no average is taken.
     accumulate
-        Parts in which a step's events are computed, one after the other: less memory.
+        Parts in which a step's events are computed, one after the other: less memory. A distance
+        correlation is that of each part, with the bias of so few events.
     compile
         Whether the network goes through ``torch.compile``.
     checkpoint_minutes
@@ -64,7 +65,7 @@ class FitSettings:
     """
 
     epochs: int = 30
-    batch_size: int = 512
+    batch_size: int = 256
     learning_rate: float | Literal["auto"] = 1e-3
     weight_decay: float = 0.01
     warmup_epochs: float = 1.0
