@@ -50,7 +50,7 @@ class Program:
 
     def wait(self) -> tuple[int, str, str]:
         """Exit status, output and errors."""
-        output, errors = self.process.communicate(timeout=200)
+        output, errors = self.process.communicate(timeout=600)
         return self.process.returncode, output, errors
 
     def end(self) -> None:
