@@ -12,6 +12,7 @@ from particle_transformer.errors import SampleError
 from particle_transformer.evaluation import kolmogorov_smirnov, stability
 
 
+@pytest.mark.filterwarnings("ignore:ks_2samp. Exact:RuntimeWarning")  # of its p-value
 @given(st.integers(0, 10**6), st.integers(1, 80), st.integers(1, 80), st.booleans())
 def test_distance_is_that_of_scipy_without_weights(seed, first, second, ties):
     rng = np.random.default_rng(seed)
