@@ -12,7 +12,7 @@ from particle_transformer.errors import nearest
 if TYPE_CHECKING:
     from particle_transformer.config.analysis import Analysis
 
-__all__ = ["Comparison", "Dense", "DeepSets", "Part", "Trees", "check_comparison"]
+__all__ = ["Comparison", "DeepSets", "Dense", "Part", "Trees", "check_comparison"]
 
 _Positive = Annotated[Real, Field(gt=0.0)]
 _Share = Annotated[Real, Field(gt=0.0, le=1.0)]

@@ -240,9 +240,7 @@ def _environment(ranks: Ranks) -> list[Any]:
     return [] if ranks.environment is None else [ranks.environment]
 
 
-def standardise(
-    model: EventNetwork, training: Sample, settings: FitSettings | None = None
-) -> None:
+def standardise(model: EventNetwork, training: Sample, settings: FitSettings | None = None) -> None:
     """Fit the scaling of a network's features, and of what it regresses, to training events.
 
     `fit_network` does so; for a Lightning ``Trainer`` of one's own it comes before the fit.

@@ -11,8 +11,8 @@ from lightning.pytorch import LightningModule
 from torch import nn
 
 from particle_transformer.errors import AnalysisFileError, SampleError
-from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.evaluation import auc
+from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.model.compiled import compiled
 from particle_transformer.training.diagnosis import Names, cause
 from particle_transformer.training.means import EpochMeans

@@ -96,8 +96,9 @@ class _SeedFigures:
         self._background = ~test.is_signal
         self._passed = [np.flatnonzero(cut & self._background) for cut in cuts]
         counted = passing(test, best)
-        self._best = np.flatnonzero(counted & test.is_signal), np.flatnonzero(
-            counted & self._background
+        self._best = (
+            np.flatnonzero(counted & test.is_signal),
+            np.flatnonzero(counted & self._background),
         )
         classes = (test.weight[test.is_signal], test.weight[self._background])
         self.effective = [
@@ -199,9 +200,7 @@ def compare_figures(
         ``event_error``, whose quadratic sum is ``error``.
     """
     figures = {
-        name: [
-            _SeedFigures(each, working_points, folds, background_uncertainty) for each in seeds
-        ]
+        name: [_SeedFigures(each, working_points, folds, background_uncertainty) for each in seeds]
         for name, seeds in scores.items()
     }
     first = next(iter(scores.values()))[0].test

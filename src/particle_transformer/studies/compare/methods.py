@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from particle_transformer.training.callbacks import EpochRecord
     from particle_transformer.training.sample import Sample
 
-__all__ = ["METHODS", "REFERENCE", "Method", "Trained", "choose_methods"]
+__all__ = ["METHODS", "REFERENCE", "Method", "Trained", "choose_methods", "is_installed"]
 
 REFERENCE = "network"
 """What the others are compared with."""
@@ -213,7 +213,9 @@ class _Trees:
         chosen = [known.index(text) for text in analysis.compare.features]
 
         def columns(events: Events) -> NDArray[np.float32]:
-            return raw(events, slots) if self._section == "trees_raw" else engineered(events, chosen)
+            return (
+                raw(events, slots) if self._section == "trees_raw" else engineered(events, chosen)
+            )
 
         def table(sample: Sample) -> Table:
             parts = list(sample.chunks())
@@ -309,6 +311,11 @@ METHODS: dict[str, Method] = {
 """By name, in the order of tables."""
 
 
+def is_installed(module: str) -> bool:
+    """Whether a top-level module can be imported."""
+    return importlib.util.find_spec(module) is not None
+
+
 def choose_methods(wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Decide which methods are compared, and check that what they need is installed.
 
@@ -337,7 +344,7 @@ def choose_methods(wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[str, st
             raise AnalysisFileError(message)
     chosen = {REFERENCE, *(wanted or METHODS)}
     absent = {}
-    if importlib.util.find_spec("weaver") is None and "part" in chosen:
+    if "part" in chosen and not is_installed("weaver"):
         reason = "weaver is not installed; it comes with pip install weaver-core"
         if wanted:
             message = f"part: {reason}"

@@ -134,13 +134,10 @@ def _train_all(
     folds = compared.folds
     digests = [fold.digest() for fold in folds]
     keys = {
-        name: fingerprint(compared.analysis, compared.manifest.fingerprint, name)
-        for name in chosen
+        name: fingerprint(compared.analysis, compared.manifest.fingerprint, name) for name in chosen
     }
     total, done = len(chosen) * seeds * len(folds), 0
-    found: dict[str, list[list[Trained]]] = {
-        name: [[] for _ in range(seeds)] for name in chosen
-    }
+    found: dict[str, list[list[Trained]]] = {name: [[] for _ in range(seeds)] for name in chosen}
     # Seed by seed: whoever stops early has something of every method.
     for seed in range(seeds):
         for name in chosen:

@@ -115,7 +115,10 @@ def fit_trees(
         Without the extra ``compare``.
     """
     xgboost = require("xgboost", "compare")
-    trained = xgboost.QuantileDMatrix(training.columns, label=training.target)
+    # Here weights only decide where columns are cut; derivatives of one's own have them already.
+    trained = xgboost.QuantileDMatrix(
+        training.columns, label=training.target, weight=np.abs(training.weight)
+    )
     watched = xgboost.QuantileDMatrix(validation.columns, label=validation.target, ref=trained)
 
     def objective(logits: NDArray[np.floating], matrix: Any) -> tuple[Any, Any]:

@@ -58,9 +58,7 @@ class DenseNetwork(Peer):
             dropout=dropout,
         )
         self.slots = dict(slots)
-        inputs = sum(
-            self.slots[name] * (width + 1) for name, width in self.object_inputs.items()
-        )
+        inputs = sum(self.slots[name] * (width + 1) for name, width in self.object_inputs.items())
         self.hidden = hidden_layers([inputs + event_features, *widths], dropout)
         self.last = nn.Linear(widths[-1], num_outputs)
 
