@@ -223,8 +223,9 @@ def test_no_method_reads_the_fold_that_it_scores(tmp_path: Path, chosen: tuple[s
             events = ak.from_parquet(path)
             if spoil:
                 own = fold_of(ak.to_numpy(events.event)[:, np.newaxis], 2) == 0
-                events["MET_pt"] = np.where(own, events.MET_pt * 3 + 7, events.MET_pt)
-                events["Jet_pt"] = ak.where(own, events.Jet_pt * 2, events.Jet_pt)
+                # Not monotonically: trees would not notice.
+                events["MET_pt"] = np.where(own, 100 + 7 * events.MET_pt % 90, events.MET_pt)
+                events["Jet_pt"] = ak.where(own, 31 + 7 * events.Jet_pt % 90, events.Jet_pt)
             events["MET_pt"] = events.MET_pt + 20  # everything is selected, spoilt or not
             ak.to_parquet(events, path)
         compare(analysis, folder / "out", methods=chosen, seeds=1)

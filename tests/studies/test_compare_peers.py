@@ -156,9 +156,9 @@ def test_the_published_form_has_lost_its_skip_connections() -> None:
     """With a silent first linear layer nothing of a block's input is left in its output."""
     model = network("published")
     assert isinstance(model, PublishedNetwork)
-    block = model.att_blocks[0]
+    block = model.get_submodule("att_blocks.0")
     with torch.no_grad():
-        for parameter in block.linear_1.parameters():
+        for parameter in block.get_submodule("linear_1").parameters():
             parameter.zero_()
         mask = torch.zeros(2, 3, dtype=torch.bool)
         first, second = (block(torch.randn(2, 3, 8), mask) for _ in range(2))
@@ -192,7 +192,7 @@ def test_with_positive_weights_the_trees_are_xgboosts_own() -> None:
         target = (np.nan_to_num(columns[:, 0]) + rng.normal(size=events) > 0).astype(np.int64)
         tables.append(Table(columns, target, rng.uniform(0.5, 2, events)))
     chosen = Trees(subsample=1.0, colsample=1.0, max_depth=3, rounds=60, patience=10)
-    booster = fit_trees(*tables, chosen, outputs=1, seed=1)
+    booster = fit_trees(tables[0], tables[1], chosen, outputs=1, seed=1)
     training = xgboost.QuantileDMatrix(tables[0].columns, tables[0].target, weight=tables[0].weight)
     watched = xgboost.QuantileDMatrix(
         tables[1].columns, tables[1].target, weight=tables[1].weight, ref=training

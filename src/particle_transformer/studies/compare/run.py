@@ -23,7 +23,7 @@ from particle_transformer.studies.compare.figures import (
     limits,
     roc,
 )
-from particle_transformer.studies.compare.methods import METHODS, REFERENCE, choose_methods
+from particle_transformer.studies.compare.methods import METHODS, REFERENCE, Trained, choose_methods
 from particle_transformer.studies.compare.trained import Kept, Place, fingerprint
 from particle_transformer.studies.study_folder import alone_in
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.config import Analysis
-    from particle_transformer.studies.compare.trained import Trained
 
 __all__ = ["RESULT", "compare"]
 

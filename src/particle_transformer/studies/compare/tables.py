@@ -135,4 +135,4 @@ def _mass(momenta: NDArray[np.floating]) -> NDArray[np.float64]:
     """Invariant mass, float64 (events,), of px, py, pz, E (events, 4)."""
     double = momenta.astype(np.float64)
     square = double[:, 3] ** 2 - np.sum(double[:, :3] ** 2, axis=1)
-    return np.sqrt(np.maximum(square, 0.0))
+    return np.asarray(np.sqrt(np.maximum(square, 0.0)))

@@ -115,7 +115,8 @@ class Place:
         if not self.file.exists():
             return None
         try:
-            with np.load(self.file, allow_pickle=False) as found:
+            # NumPy leaves a damaged file open that it has opened itself.
+            with self.file.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 values: dict[str, Any] = {}
                 for field in fields(Trained):
                     column = found[field.name]

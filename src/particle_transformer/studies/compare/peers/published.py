@@ -61,7 +61,8 @@ class _AttBlock(_Block):
         x = self.norm_1(x)
         x = self.norm_2(x + self._attend(x, x, padding_mask))
         hidden = self._hidden(x)  # the published code adds x to what is then thrown away
-        return hidden + self.linear_2(hidden)
+        out: Tensor = hidden + self.linear_2(hidden)
+        return out
 
 
 class _ClassBlock(_Block):
@@ -71,7 +72,8 @@ class _ClassBlock(_Block):
         keys = self.norm_1(torch.cat([token, x], dim=1))
         mask = nn.functional.pad(padding_mask, (1, 0))  # the token is never masked
         token = token + self.norm_2(self._attend(token, keys, mask))
-        return token + self.linear_2(self._hidden(token))
+        out: Tensor = token + self.linear_2(self._hidden(token))
+        return out
 
 
 class PublishedNetwork(Peer):
