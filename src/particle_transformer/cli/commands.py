@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from particle_transformer.config import Analysis
     from particle_transformer.training.network import NetworkTask
 
-__all__ = ["demo", "evaluate", "prepare", "simulate", "train", "tune", "validate"]
+__all__ = ["compare", "demo", "evaluate", "prepare", "simulate", "train", "tune", "validate"]
 
 AnalysisFile = Annotated[Path, typer.Argument(metavar="FILE", help="The analysis file (YAML).")]
 Unblind = Annotated[bool, typer.Option("--unblind", help="Read data in blind regions, too.")]
@@ -260,6 +260,51 @@ def tune(
     print_trials(result)
     say(f"plot {out / 'study.png'}")
     say(f"best {result.best}")
+
+
+def compare(
+    file: AnalysisFile,
+    out: Annotated[Path, typer.Option(help="Folder of the comparison.")],
+    store: Annotated[
+        Path | None, typer.Option(help="A prepared store to use; else DIR/store is made.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare with this method only: trees, trees_raw, dense, deep_sets, published or "
+            "part; may be repeated."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Classifiers of every method and fold; else compare.seeds."),
+    ] = None,
+    unblind: Unblind = False,
+) -> None:
+    """Compare the network with other classifiers on the same events, folds and weights.
+
+    What was trained is kept: run again, it goes on.
+    """
+    from particle_transformer.report.comparison import check_report_installed, write_comparison
+
+    check_report_installed()  # now, not after hours: the report comes last
+    from particle_transformer.cli.tables import print_comparison
+    from particle_transformer.studies.compare import compare as run
+
+    analysis = _load(file)
+    try:
+        with Progress() as progress:
+            result = run(
+                analysis, out, store=store, methods=method or (), seeds=seeds, unblind=unblind,
+                progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo(f"{out}: what was trained is kept; run again to go on", err=True)
+        raise
+    report = write_comparison(out, result)
+    print_comparison(result)
+    say(f"figures {out / 'compare.json'}")
+    say(f"report {report}")
 
 
 def simulate(

@@ -28,6 +28,7 @@ app.command()(commands.prepare)
 app.command()(commands.train)
 app.command()(commands.evaluate)
 app.command()(commands.tune)
+app.command()(commands.compare)
 
 
 def _print_version(wanted: bool) -> None:

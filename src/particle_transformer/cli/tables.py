@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from particle_transformer.data import Manifest
     from particle_transformer.studies import StudyResult
 
-__all__ = ["print_cutflow", "print_metrics", "print_training", "print_trials"]
+__all__ = ["print_comparison", "print_cutflow", "print_metrics", "print_training", "print_trials"]
 
 _BEST = 10
 """Trials of a study that are shown."""
@@ -105,6 +105,23 @@ def print_trials(result: StudyResult) -> None:
     Console().print(table)
     states = Counter(trial.state for trial in result.trials)
     say(", ".join(f"{states[state]} {state}" for state in sorted(states)))
+
+
+def print_comparison(result: dict[str, Any]) -> None:
+    """Figures of every method, how the network compares with each, and costs."""
+    from particle_transformer.report.comparison_table import comparison_tables, sentence
+
+    for content in comparison_tables(result):
+        table = Table(content.columns[0], title=content.title)
+        for name in content.columns[1:]:
+            table.add_column(name, justify="right", overflow="fold")
+        for row in content.rows:
+            table.add_row(*row)
+        if content.rows:
+            Console().print(table)
+    say(sentence(result))
+    for name, reason in result["absent"].items():
+        say(f"left out: {name}: {reason}")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from particle_transformer.config.analysis import (
     Analysis,
     analysis_fingerprint,
 )
+from particle_transformer.config.comparison import Comparison, DeepSets, Dense, Part, Trees
 from particle_transformer.config.corrections import Correction, CorrectionLookup
 from particle_transformer.config.load import dump_analysis, load_analysis, parse_analysis
 from particle_transformer.config.loggers import Logger
@@ -31,8 +32,11 @@ __all__ = [
     "Analysis",
     "Choices",
     "Collection",
+    "Comparison",
     "Correction",
     "CorrectionLookup",
+    "DeepSets",
+    "Dense",
     "DisCo",
     "DoubleDisCo",
     "Era",
@@ -42,12 +46,14 @@ __all__ = [
     "Logger",
     "Loss",
     "Model",
+    "Part",
     "Process",
     "Range",
     "Region",
     "Regression",
     "Source",
     "Training",
+    "Trees",
     "Tuning",
     "Variation",
     "Varied",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from particle_transformer.config.augmentation import check_augmentation
+from particle_transformer.config.comparison import Comparison, check_comparison
 from particle_transformer.config.corrections import Correction, Weight
 from particle_transformer.config.sections import (
     Collection,
@@ -48,7 +49,7 @@ class Analysis(Section):
     ----------
     name
         Safe in file names.
-    source, event, training, model, evaluation, tuning
+    source, event, training, model, evaluation, tuning, compare
         One section each.
     eras, processes, objects, regions
         Sections by name, in the order of the file.
@@ -72,6 +73,7 @@ class Analysis(Section):
     model: Model = Model()
     evaluation: Evaluation = Evaluation()
     tuning: Tuning = Tuning()
+    compare: Comparison = Comparison()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -128,6 +130,7 @@ class Analysis(Section):
         self._check_model()
         check_augmentation(self)
         check_training(self)
+        check_comparison(self)
         if not self.signal_regions:
             message = "no region has role: signal; expected at least one"
             raise problem(message, "regions")

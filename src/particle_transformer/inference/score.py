@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.events import Events
-    from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.model import EventNetwork
 
 __all__ = [
     "Predictions",
@@ -50,7 +50,7 @@ class Predictions:
 
 
 def predict_events(
-    model: AnalysisObjectTransformer,
+    model: EventNetwork,
     events: Events,
     *,
     progress: Callable[[int], None] | None = None,
@@ -92,7 +92,7 @@ def predict_events(
 
 
 def score_events(
-    model: AnalysisObjectTransformer,
+    model: EventNetwork,
     events: Events,
     *,
     progress: Callable[[int], None] | None = None,
@@ -102,7 +102,7 @@ def score_events(
 
 
 def score_at(
-    model: AnalysisObjectTransformer,
+    model: EventNetwork,
     metadata: Mapping[str, Any],
     events: Events,
     parameters: Mapping[str, float],

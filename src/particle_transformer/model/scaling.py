@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from particle_transformer.model.transformer import AnalysisObjectTransformer
+    from particle_transformer.model.event_network import EventNetwork
 
 __all__ = ["ScalingFit", "Standardise", "fit_scaling"]
 
@@ -115,7 +115,7 @@ class ScalingFit:
         Its buffers are overwritten by `finish`.
     """
 
-    def __init__(self, model: AnalysisObjectTransformer) -> None:
+    def __init__(self, model: EventNetwork) -> None:
         self._model = model
         scalings = zip(model.collections, model.object_scaling, strict=True)
         self._objects = {name: _Moments(len(_standardise(part).mean)) for name, part in scalings}
@@ -185,7 +185,7 @@ class ScalingFit:
 
 
 def fit_scaling(
-    model: AnalysisObjectTransformer,
+    model: EventNetwork,
     objects: Mapping[str, NDArray[np.floating]],
     event: NDArray[np.floating],
     targets: NDArray[np.floating] | None = None,

@@ -13,6 +13,7 @@ from particle_transformer.errors import ModelInputError
 from particle_transformer.model.blocks import AttBlock, ClassBlock
 from particle_transformer.model.checks import check_arguments
 from particle_transformer.model.embedding import Embedding
+from particle_transformer.model.event_network import EventNetwork
 from particle_transformer.model.heads import Outputs, mlp_head
 from particle_transformer.model.inputs import (
     SINGLE,
@@ -40,7 +41,7 @@ __all__ = ["AnalysisObjectTransformer"]
 EventFeatures = Literal["concatenated", "token", "both"]
 
 
-class AnalysisObjectTransformer(nn.Module):
+class AnalysisObjectTransformer(EventNetwork):
     """Classify collision events from their analysis objects and event features.
 
     The order of the objects, padding, and the other events of a batch change nothing; an event

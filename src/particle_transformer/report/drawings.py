@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from particle_transformer.evaluation import ScoredEvents
     from particle_transformer.report.content import ReportContent
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["Drawing", "draw", "rendered"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,20 @@ class Drawing:
     def source(self) -> str:
         """The plot as a data URI."""
         return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
+
+
+def rendered(
+    name: str, caption: str, figure: Figure, alternative: str, *, wide: bool = False
+) -> Drawing:
+    """Render a figure, within `styled`; it is not to be drawn again."""
+    svg, pdf = io.BytesIO(), io.BytesIO()
+    # No date inside, so that equal content gives equal files.
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    figure.set_layout_engine("none")  # the layout found for the first holds for the second
+    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    return Drawing(
+        name, caption, alternative, wide, figure.get_figwidth(), svg.getvalue(), pdf.getvalue()
+    )
 
 
 def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawing]:
@@ -74,15 +88,7 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
     def add(
         name: str, caption: str, make: Callable[[], Figure], alternative: str, wide: bool = False
     ) -> None:
-        figure = make()
-        svg, pdf = io.BytesIO(), io.BytesIO()
-        # No date inside, so that equal content gives equal files.
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.set_layout_engine("none")  # the layout found for the first holds for the second
-        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-        found[name] = Drawing(
-            name, caption, alternative, wide, figure.get_figwidth(), svg.getvalue(), pdf.getvalue()
-        )
+        found[name] = rendered(name, caption, make(), alternative, wide=wide)
 
     with styled():
         if len(events):

@@ -21,7 +21,11 @@ LOCK = "study.lock"
 
 @contextmanager
 def alone_in(
-    out: Path, mark: str, progress: Callable[[str, int, int], None] | None
+    out: Path,
+    mark: str,
+    progress: Callable[[str, int, int], None] | None,
+    *,
+    command: str = "aot tune",
 ) -> Iterator[None]:
     """Make a study's folder, and let other programs wait that would go on with the study.
 
@@ -35,6 +39,8 @@ def alone_in(
         The file that the folder of a study has.
     progress
         Told that another program is waited for.
+    command
+        Whose folder it is, for messages.
 
     Raises
     ------
@@ -45,10 +51,10 @@ def alone_in(
     missing = [path for path in (out, *out.parents) if not path.exists()]
     try:
         while True:
-            _check_is_study(out, mark)
+            _check_is_study(out, mark, command)
             out.mkdir(parents=True, exist_ok=True)
             with (out / LOCK).open("w") as lock:
-                _wait(lock.fileno(), out, progress)
+                _wait(lock.fileno(), out, progress, command)
                 if not _is_at(lock.fileno(), out / LOCK):
                     continue  # removed by the program that was waited for, as it failed
                 try:
@@ -66,23 +72,25 @@ def alone_in(
                 path.rmdir()
 
 
-def _check_is_study(out: Path, mark: str) -> None:
+def _check_is_study(out: Path, mark: str, command: str) -> None:
     if not out.exists():
         return
     content = set(os.listdir(out)) if out.is_dir() else {""}  # noqa: PTH208 (names alone)
     if content and not content & {mark, LOCK}:
         message = (
-            f"{out}: exists and holds no study (no {mark}); give aot tune another --out, or remove "
-            "it"
+            f"{out}: exists and holds no study (no {mark}); give {command} another --out, or "
+            "remove it"
         )
         raise OutputError(message)
 
 
-def _wait(lock: int, out: Path, progress: Callable[[str, int, int], None] | None) -> None:
+def _wait(
+    lock: int, out: Path, progress: Callable[[str, int, int], None] | None, command: str
+) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        label = f"waiting for another aot tune that prepares the events of {out}"
+        label = f"waiting for another {command} that is at work in {out}"
         if progress is not None:
             progress(label, 0, 1)
         fcntl.flock(lock, fcntl.LOCK_EX)

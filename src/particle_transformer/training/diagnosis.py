@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.model import EventNetwork
     from particle_transformer.training.batch import Batch
 
 __all__ = ["Names", "cause"]
@@ -44,7 +44,7 @@ class Names:
     processes: Sequence[str] = ()
 
 
-def cause(model: AnalysisObjectTransformer, batch: Batch, names: Names) -> str:
+def cause(model: EventNetwork, batch: Batch, names: Names) -> str:
     """Say what in a batch, or in the network, is not finite or extreme; one clause.
 
     Parameters
@@ -97,7 +97,7 @@ class _Column(NamedTuple):
     deviations: Tensor | None = None
 
 
-def _columns(model: AnalysisObjectTransformer, batch: Batch, names: Names) -> Iterator[_Column]:
+def _columns(model: EventNetwork, batch: Batch, names: Names) -> Iterator[_Column]:
     """Whatever the loss is computed of."""
     events = torch.arange(len(batch.events), device=batch.target.device)
     owners = {

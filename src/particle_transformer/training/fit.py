@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Callback
 
-    from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.model import EventNetwork
     from particle_transformer.training.diagnosis import Names
     from particle_transformer.training.sample import Sample
 
@@ -74,7 +74,7 @@ class FitResult:
 
 
 def fit_network(
-    model: AnalysisObjectTransformer,
+    model: EventNetwork,
     training: Sample,
     validation: Sample,
     settings: FitSettings,
@@ -250,9 +250,7 @@ def _termination(ranks: Ranks) -> list[Callback]:
     return [PromptTermination()] if ranks.size > 1 else []
 
 
-def standardise(
-    model: AnalysisObjectTransformer, training: Sample, settings: FitSettings | None = None
-) -> None:
+def standardise(model: EventNetwork, training: Sample, settings: FitSettings | None = None) -> None:
     """Fit the scaling of a network's features, and of what it regresses, to training events.
 
     `fit_network` does so; for a Lightning ``Trainer`` of one's own it comes before the fit.
@@ -291,7 +289,7 @@ def standardise(
 
 
 def _with_learning_rate(
-    model: AnalysisObjectTransformer,
+    model: EventNetwork,
     data: EventDataModule,
     settings: FitSettings,
     file: Path,
@@ -312,7 +310,7 @@ def _with_learning_rate(
     return replace(settings, learning_rate=rate)
 
 
-def _description(model: AnalysisObjectTransformer, settings: FitSettings) -> dict[str, str]:
+def _description(model: EventNetwork, settings: FitSettings) -> dict[str, str]:
     """What must be the same for a fit to be taken up again, as texts."""
     plain = {name: repr(value) for name, value in vars(settings).items()}
     plain["augmentation"] = repr(settings.augmentation.transformations)
@@ -332,7 +330,7 @@ def _check_same_fit(found: dict[str, Any], fit_of: dict[str, str], last: Path) -
             raise SampleError(message)
 
 
-def _check_targets(model: AnalysisObjectTransformer, sample: Sample, settings: FitSettings) -> None:
+def _check_targets(model: EventNetwork, sample: Sample, settings: FitSettings) -> None:
     outputs = int(model.arguments["num_outputs"])
     classes = 2 if settings.objective.two_scores else max(2, outputs)
     wrong = np.setdiff1d(sample.target[sample.weights.events > 0], np.arange(classes))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
     from numpy.typing import ArrayLike
 
-    from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.model import EventNetwork
     from particle_transformer.training.datamodule import EventDataModule
     from particle_transformer.training.settings import FitSettings
 
@@ -100,7 +100,7 @@ class _RangeTest(Callback):
 
 
 def find_learning_rate(
-    model: AnalysisObjectTransformer,
+    model: EventNetwork,
     data: EventDataModule,
     settings: FitSettings,
     **trainer: Any,

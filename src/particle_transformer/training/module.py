@@ -12,6 +12,7 @@ from torch import nn
 
 from particle_transformer.errors import AnalysisFileError, SampleError
 from particle_transformer.evaluation import auc
+from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.model.compiled import compiled
 from particle_transformer.training.diagnosis import Names, cause
 from particle_transformer.training.means import EpochMeans
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from particle_transformer.events.packed import PackedBatch
-    from particle_transformer.model import AnalysisObjectTransformer
+    from particle_transformer.model import EventNetwork
     from particle_transformer.training.batch import Batch
 
 __all__ = ["EventClassifier", "decay_groups", "learning_rate_factor"]
@@ -61,7 +62,7 @@ def learning_rate_factor(step: int, warmup_steps: int, total_steps: int) -> floa
 
 
 class EventClassifier(LightningModule):
-    """Train an AnalysisObjectTransformer with weighted events, in any Lightning ``Trainer``.
+    """Train a network with weighted events, in any Lightning ``Trainer``.
 
     The features' scaling must have been fitted (`particle_transformer.training.standardise`). The
     trainer decides on epochs, gradient clipping, accumulation and callbacks; of the settings the
@@ -110,7 +111,7 @@ class EventClassifier(LightningModule):
 
     def __init__(
         self,
-        model: AnalysisObjectTransformer,
+        model: EventNetwork,
         settings: FitSettings | None = None,
         names: Names | None = None,
     ) -> None:
@@ -127,6 +128,12 @@ class EventClassifier(LightningModule):
             model.predict_packed if regression else model.forward_packed
         )
         if settings.compile:
+            if not isinstance(model, AnalysisObjectTransformer):
+                message = (
+                    f"training.compile: {type(model).__name__} has no form for torch.compile; "
+                    "expected false"
+                )
+                raise AnalysisFileError(message)
             self._network = compiled(model, regression=regression)
 
     def forward(self, batch: PackedBatch) -> Tensor:

@@ -1,0 +1,136 @@
+"""What `aot compare` trains, and how: one section of the analysis file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, Field
+
+from particle_transformer.config.types import Features, Real, Section, Whole, each_once, problem
+from particle_transformer.errors import nearest
+
+if TYPE_CHECKING:
+    from particle_transformer.config.analysis import Analysis
+
+__all__ = ["Comparison", "DeepSets", "Dense", "Part", "Trees", "check_comparison"]
+
+_Positive = Annotated[Real, Field(gt=0.0)]
+_Share = Annotated[Real, Field(gt=0.0, le=1.0)]
+_Width = Annotated[Whole, Field(ge=1)]
+_Widths = Annotated[tuple[_Width, ...], Field(min_length=1)]
+_Dropout = Annotated[Real, Field(ge=0.0, lt=1.0)]
+
+
+class Trees(Section):
+    """Gradient-boosted trees; the names are those of XGBoost.
+
+    Attributes
+    ----------
+    max_depth, learning_rate, subsample, colsample, min_child_weight
+        Of each tree; the last in units of the mean training weight, `colsample` per tree.
+    rounds
+        Trees at most.
+    patience
+        Trees without a better validation loss after which the training stops.
+    """
+
+    max_depth: Annotated[Whole, Field(ge=1)] = 5
+    learning_rate: _Positive = 0.05
+    subsample: _Share = 0.8
+    colsample: _Share = 0.8
+    min_child_weight: Annotated[Real, Field(ge=0.0)] = 2.0
+    rounds: Annotated[Whole, Field(ge=1)] = 3000
+    patience: Annotated[Whole, Field(ge=1)] = 50
+
+
+class Dense(Section):
+    """A dense network on padded inputs.
+
+    Attributes
+    ----------
+    widths
+        Of the hidden layers.
+    dropout
+        Probability after each of them.
+    """
+
+    widths: _Widths = (256, 256, 128)
+    dropout: _Dropout = 0.1
+
+
+class DeepSets(Section):
+    """A particle-flow network; by default that of arXiv:1810.05165.
+
+    Attributes
+    ----------
+    object_widths
+        Hidden layers of Φ, the network of each object; the last is the latent dimension.
+    event_widths
+        Hidden layers of F, the network of the sums.
+    dropout
+        Probability after each layer of F.
+    """
+
+    object_widths: _Widths = (100, 100, 256)
+    event_widths: _Widths = (100, 100, 100)
+    dropout: _Dropout = 0.0
+
+
+class Part(Section):
+    """The Particle Transformer of weaver-core; by default that of arXiv:2202.03772.
+
+    Attributes
+    ----------
+    embed_dims
+        Of the objects' embedding.
+    pair_dims
+        Of the pairs' embedding.
+    heads, layers, class_layers
+        How many.
+    """
+
+    embed_dims: _Widths = (128, 512, 128)
+    pair_dims: _Widths = (64, 64, 64)
+    heads: _Width = 8
+    layers: _Width = 8
+    class_layers: _Width = 2
+
+
+class Comparison(Section):
+    """How other classifiers are trained beside the network.
+
+    Attributes
+    ----------
+    seeds
+        Trainings of every method and fold, which differ by their seeds.
+    features
+        Engineered features of the trees, beside the event features: some of ``event.spectators``.
+        Empty: what can be said of each collection (see
+        `particle_transformer.studies.compare.tables.engineered`).
+    trees, trees_raw, dense, deep_sets, part
+        Settings of the methods.
+    """
+
+    seeds: Annotated[Whole, Field(ge=1)] = 5
+    features: Annotated[Features, AfterValidator(each_once)] = ()
+    trees: Trees = Trees()
+    trees_raw: Trees = Trees()
+    dense: Dense = Dense()
+    deep_sets: DeepSets = DeepSets()
+    part: Part = Part()
+
+
+def check_comparison(analysis: Analysis) -> None:
+    """Check that the engineered features are kept beside the events.
+
+    Raises
+    ------
+    PydanticCustomError
+        See `problem`.
+    """
+    known = analysis.event.spectators
+    for text in analysis.compare.features:
+        if text not in known:
+            hint = nearest(text, known) if known else "there are none"
+            message = f"got {text!r}, expected one of event.spectators, as written there; {hint}"
+            raise problem(message, "compare.features")

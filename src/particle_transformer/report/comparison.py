@@ -1,0 +1,101 @@
+"""The report of a comparison: one HTML page, its tables as Markdown, its plots as PDF."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from particle_transformer.atomic import replacing
+from particle_transformer.errors import require
+from particle_transformer.report.comparison_plots import ratio_plot, roc_overlay
+from particle_transformer.report.comparison_table import comparison_tables, markdown, sentence
+from particle_transformer.report.drawings import rendered
+from particle_transformer.report.style import styled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["check_report_installed", "write_comparison"]
+
+
+def check_report_installed() -> None:
+    """Check that all that a report needs is installed.
+
+    Raises
+    ------
+    MissingExtraError
+        If not.
+    """
+    for module in ("jinja2", "matplotlib", "mplhep", "pyhf"):
+        require(module, "compare")
+
+
+def write_comparison(folder: Path, result: Mapping[str, Any]) -> Path:
+    """Write ``compare.md``, ``plots/*.pdf`` and, last, ``index.html``.
+
+    Parameters
+    ----------
+    folder
+        The comparison's folder.
+    result
+        The content of its ``compare.json``.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    jinja2 = require("jinja2", "compare")
+    drawings = []
+    with styled():
+        if any(method["roc"] is not None for method in result["methods"].values()):
+            drawings.append(
+                rendered(
+                    "roc",
+                    "Higher is better: how many weighted background events it takes to let one "
+                    "pass. Mean over the seeds; the bands combine their spread with the "
+                    "statistics of the test events.",
+                    roc_overlay(result),
+                    "ROC curves of all methods",
+                )
+            )
+        if len(result["methods"]) > 1:
+            drawings.append(
+                rendered(
+                    "ratios",
+                    "Right of the line the reference rejects more background. Errors are paired: "
+                    "fluctuations of the test events that all methods share cancel.",
+                    ratio_plot(result),
+                    "Ratios of rejections",
+                )
+            )
+    package = files("particle_transformer.report")
+    style = package.joinpath("page.html.j2").read_text("utf-8")
+    style = style.partition("<style>")[2].partition("</style>")[0]
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = package.joinpath("comparison.html.j2").read_text("utf-8")
+    page: str = environment.from_string(template).render(
+        result=result,
+        style=style,
+        sentence=sentence(result),
+        tables=[table for table in comparison_tables(result) if table.rows],
+        drawings=drawings,
+    )
+    (folder / "plots").mkdir(exist_ok=True)
+    for drawing in drawings:
+        with replacing(folder / "plots" / f"{drawing.name}.pdf") as partial:
+            partial.write_bytes(drawing.pdf)
+    with replacing(folder / "compare.md") as partial:
+        partial.write_text(markdown(result), encoding="utf-8")
+    path = folder / "index.html"
+    with replacing(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return path

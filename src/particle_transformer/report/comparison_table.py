@@ -1,0 +1,129 @@
+"""The table of a comparison: for the page, for Markdown, for the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from particle_transformer.report.numbers import count, figure_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ComparisonTable", "comparison_tables", "markdown"]
+
+EFFECTIVE_EVENTS = 400
+"""Below so many effective events behind a figure, it is marked."""
+
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """A table of texts, the method's name first in each row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
+    """Figures of merit, how the reference compares, and costs.
+
+    Parameters
+    ----------
+    result
+        The content of ``compare.json``.
+    """
+    points: Sequence[str] = result["working_points"]
+    methods: Mapping[str, Any] = result["methods"]
+    rejections = tuple(f"rejection at {100 * float(point):g} %" for point in points)
+    figures = ComparisonTable(
+        "Figures of merit",
+        ("method", "AUC", *rejections, "significance", "expected limit"),
+        tuple(
+            (
+                method["label"],
+                _text(method["auc"]),
+                *(_text(method["rejection"][point]) for point in points),
+                _text(method["significance"]),
+                _text(method["limit"]),
+            )
+            for method in methods.values()
+        ),
+    )
+    versus = ComparisonTable(
+        f"{methods[result['reference']]['label']} compared with each method",
+        ("method", "AUC difference", *(f"{text}, ratio" for text in rejections),
+         "significance, ratio", "limit, inverse ratio"),
+        tuple(
+            (
+                method["label"],
+                _text(method["versus"]["auc"]),
+                *(_text(method["versus"]["rejection"][point]) for point in points),
+                _text(method["versus"]["significance"]),
+                _text(method["versus"]["limit"]),
+            )
+            for method in methods.values()
+            if "versus" in method
+        ),
+    )  # fmt: skip
+    costs = ComparisonTable(
+        "Costs of one classifier",
+        ("method", "training time", "parameters", "events scored per second"),
+        tuple(
+            (
+                method["label"],
+                f"{method['seconds']:.3g} s",
+                count(method["parameters"]),
+                f"{method['rate']:.3g}",
+            )
+            for method in methods.values()
+        ),
+    )
+    return figures, versus, costs
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The tables as Markdown, with what they are about."""
+    lines = [f"# {result['analysis']}: comparison of classifiers", ""]
+    lines += [sentence(result), ""]
+    for table in comparison_tables(result):
+        if not table.rows:
+            continue
+        lines += [f"## {table.title}", "", _line(table.columns)]
+        lines.append(_line(["---", *["---:"] * (len(table.columns) - 1)]))
+        lines += [_line(row) for row in table.rows]
+        lines.append("")
+    lines += [f"{name} is left out: {reason}.\n" for name, reason in result["absent"].items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def sentence(result: Mapping[str, Any]) -> str:
+    """What the figures are about, and how their errors were made."""
+    events = result["events"]
+    seeds = result["seeds"]
+    spread = (
+        f"the spread of {seeds} seeds and {result['replicas']} paired bootstrap replicas of the "
+        "test events"
+        if seeds > 1
+        else f"{result['replicas']} paired bootstrap replicas of the test events alone: with one "
+        "seed its spread is unknown"
+    )
+    return (
+        f"{events['signal']['events']} signal and {events['background']['events']} background "
+        f"events ({count(events['background']['effective_events'])} effective), each scored by "
+        f"the classifier that never saw its fold ({result['folds']} folds). Errors are from "
+        f"{spread}; those of limits from the seeds alone. In brackets: effective events behind a "
+        f"figure, marked * below {EFFECTIVE_EVENTS}."
+    )
+
+
+def _text(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None:
+        return f"undefined ({figure['reason']})"
+    effective = figure["effective_events"]
+    mark = "*" if effective < EFFECTIVE_EVENTS else ""
+    return f"{figure_text(figure)} [{count(effective)}{mark}]"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

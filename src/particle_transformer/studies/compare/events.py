@@ -1,0 +1,150 @@
+"""The events that every method is trained, validated and tested with: the same for all."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from particle_transformer.errors import AnalysisFileError
+from particle_transformer.evaluation import ScoredEvents
+from particle_transformer.events import fold_of, split_roles
+from particle_transformer.events.classes import DATA, SIGNAL
+from particle_transformer.training.roles import check_folds, fold_samples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from particle_transformer.config import Analysis
+    from particle_transformer.data import Manifest, Store
+    from particle_transformer.events import Events
+    from particle_transformer.training.sample import Sample
+
+__all__ = ["ComparedEvents", "FoldEvents", "check_comparable"]
+
+
+@dataclass(frozen=True)
+class FoldEvents:
+    """The events of the classifiers of one fold, for every method and seed.
+
+    Attributes
+    ----------
+    fold
+        The fold that they must not read.
+    training, validation
+        Events with their training weights.
+    validation_rows, test_rows
+        int64 (selected,): rows of the validation and of the test events, rising.
+    """
+
+    fold: int
+    training: Sample
+    validation: Sample
+    validation_rows: NDArray[np.int64]
+    test_rows: NDArray[np.int64]
+
+    def digest(self) -> str:
+        """SHA-256 of what a classifier is trained and validated with: events and weights."""
+        found = hashlib.sha256()
+        for sample in (self.training, self.validation):
+            for events in sample.chunks():
+                weight = sample.weights(events.weight, events.process)
+                for column in (events.identity, events.process, weight):
+                    found.update(np.ascontiguousarray(column).tobytes())
+        return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class ComparedEvents:
+    """The simulated events of a store in regions of role signal.
+
+    Attributes
+    ----------
+    analysis, manifest
+        What they are.
+    events
+        In the order of the store.
+    folds
+        By fold: who is trained, validated and tested with what.
+    """
+
+    analysis: Analysis
+    manifest: Manifest
+    events: Events
+    folds: tuple[FoldEvents, ...]
+
+    @staticmethod
+    def of(analysis: Analysis, store: Store) -> ComparedEvents:
+        """Choose the events.
+
+        Raises
+        ------
+        SampleError
+            If a fold lacks events of a class.
+        """
+        manifest = store.manifest
+        every = store.events()
+        simulated = np.array([name != DATA for name in manifest.classes])
+        passing = [every.regions[name] for name in analysis.signal_regions]
+        events = every.take(
+            np.flatnonzero(np.logical_or.reduce(passing) & simulated[every.process])
+        )
+        check_folds(analysis, events, manifest.classes)
+        number = analysis.training.folds
+        folds = []
+        for fold in range(number):
+            training, validation, _ = fold_samples(analysis, events, manifest.classes, fold)
+            _, validation_rows, test_rows = split_roles(events.identity, fold, number)
+            folds.append(FoldEvents(fold, training, validation, validation_rows, test_rows))
+        return ComparedEvents(analysis, manifest, events, tuple(folds))
+
+    def test(self, score: NDArray[np.float64]) -> ScoredEvents:
+        """All events with scores float64 (events,), each by the classifier of its own fold."""
+        fold = fold_of(self.events.identity, len(self.folds))
+        return self._scored(np.arange(len(self.events)), score, fold)
+
+    def validation(self, scores: list[NDArray[np.float64]]) -> ScoredEvents:
+        """The validation events of each fold's classifier with its scores, fold after fold."""
+        rows = [part.validation_rows for part in self.folds]
+        fold = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+        return self._scored(np.concatenate(rows), np.concatenate(scores), fold)
+
+    def _scored(
+        self, rows: NDArray[np.int64], score: NDArray[np.float64], fold: NDArray[np.int64]
+    ) -> ScoredEvents:
+        classes = np.array(self.manifest.classes)
+        simulated = np.flatnonzero(classes != DATA)
+        # Evaluation knows simulation alone: its processes are numbered without data.
+        number = np.full(len(classes), -1, dtype=np.int16)
+        number[simulated] = np.arange(len(simulated))
+        process = self.events.process[rows]
+        return ScoredEvents(
+            score=score,
+            weight=self.events.weight[rows],
+            is_signal=(classes == SIGNAL)[process],
+            process=number[process],
+            fold=fold.astype(np.int16),
+            regions={name: flags[rows] for name, flags in self.events.regions.items()},
+            processes=tuple(self.manifest.processes[index] for index in simulated),
+            process_class=tuple(self.manifest.classes[index] for index in simulated),
+        )
+
+
+def check_comparable(analysis: Analysis) -> None:
+    """Refuse an analysis whose training is more than the classification of events.
+
+    Raises
+    ------
+    AnalysisFileError
+        The other methods have no such thing, so that the comparison would not be fair.
+    """
+    training = analysis.training
+    for name in ("condition", "disco", "double_disco", "regression"):
+        if getattr(training, name):
+            message = (
+                f"training.{name}: the methods that the network is compared with have nothing of "
+                "the kind; compare an analysis file without it"
+            )
+            raise AnalysisFileError(message)

@@ -1,0 +1,259 @@
+"""Compare the network of an analysis with other classifiers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from particle_transformer._version import __version__
+from particle_transformer.atomic import replacing
+from particle_transformer.config import dump_analysis
+from particle_transformer.data import Store, prepare
+from particle_transformer.evaluation import effective_events
+from particle_transformer.studies.compare.events import ComparedEvents, check_comparable
+from particle_transformer.studies.compare.figures import (
+    SeedScores,
+    combined,
+    compare_figures,
+    limit_versus,
+    limits,
+    roc,
+)
+from particle_transformer.studies.compare.methods import METHODS, REFERENCE, Trained, choose_methods
+from particle_transformer.studies.compare.trained import Kept, Place, fingerprint
+from particle_transformer.studies.study_folder import alone_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from particle_transformer.config import Analysis
+
+__all__ = ["RESULT", "compare"]
+
+RESULT = "compare.json"
+MARK = "compare.yaml"
+SCHEMA_VERSION = 1
+
+
+def compare(
+    analysis: Analysis,
+    out: Path,
+    *,
+    store: Path | None = None,
+    methods: Sequence[str] = (),
+    seeds: int | None = None,
+    unblind: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Train the network and what it is compared with on the same events, and compare them.
+
+    Every method gets the same events in regions of role signal, the same folds, training weights
+    and validation events for its early stopping; every event is scored by the classifier of its
+    own fold. What is in the folder already is not trained again, also after a kill; networks go on
+    from their last checkpoint.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file; its sections ``training`` and ``model`` are those of the network.
+    out
+        The comparison's folder: absent, empty, or with a comparison. Gets ``compare.json``.
+    store
+        A prepared store to use; it is brought up to date first. None prepares ``out/store``.
+    methods
+        Names of `METHODS`; empty: all that are installed. The network is always trained.
+    seeds
+        Classifiers of every method and fold; None: ``compare.seeds``.
+    unblind
+        Read data in blind regions, too; it is neither trained on nor scored.
+    progress
+        Called with (what is being done, steps done, steps in all).
+
+    Returns
+    -------
+    dict
+        The content of ``compare.json``.
+
+    Raises
+    ------
+    MissingExtraError
+        If a library of a method is not installed.
+    AOTError
+        For every mistake in the input.
+    """
+    check_comparable(analysis)
+    chosen, absent = choose_methods(methods)
+    number = analysis.compare.seeds if seeds is None else seeds
+    with alone_in(out, MARK, progress, command="aot compare"):
+        compared = _begin(analysis, out, store, unblind, progress)
+        kept = _train_all(compared, out, chosen, number, progress)
+        result = _result(compared, kept, absent, number, progress)
+        with replacing(out / RESULT) as partial:
+            partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    return result
+
+
+def _begin(
+    analysis: Analysis,
+    out: Path,
+    store: Path | None,
+    unblind: bool,
+    progress: Callable[[str, int, int], None] | None,
+) -> ComparedEvents:
+    """Prepare the events, and mark the folder as a comparison's."""
+    fresh = not (out / MARK).exists()
+    place = store or out / "store"
+    try:
+        prepare(analysis, place, unblind=unblind, progress=progress)
+        compared = ComparedEvents.of(analysis, Store(place))
+    except BaseException:
+        if fresh and store is None:
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+    with replacing(out / MARK) as partial:
+        partial.write_text(dump_analysis(analysis), encoding="utf-8")
+    return compared
+
+
+def _train_all(
+    compared: ComparedEvents,
+    out: Path,
+    chosen: Sequence[str],
+    seeds: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[str, list[list[Trained]]]:
+    """By method: the outcome of each seed and fold; what is missing is trained."""
+    folds = compared.folds
+    digests = [fold.digest() for fold in folds]
+    keys = {
+        name: fingerprint(compared.analysis, compared.manifest.fingerprint, name) for name in chosen
+    }
+    total, done = len(chosen) * seeds * len(folds), 0
+    found: dict[str, list[list[Trained]]] = {name: [[] for _ in range(seeds)] for name in chosen}
+    # Seed by seed: whoever stops early has something of every method.
+    for seed in range(seeds):
+        for name in chosen:
+            for fold, digest in zip(folds, digests, strict=True):
+                place = Place(out, name, keys[name], fold.fold, seed)
+                state = f"{name}, seed {seed + 1} of {seeds}, fold {fold.fold + 1} of {len(folds)}"
+
+                def report(more: str, state: str = state, done: int = done) -> None:
+                    if progress is not None:
+                        progress(f"training ({state}, {more})", done, total)
+
+                kept = place.read()
+                if kept is None:
+                    report("begun")
+                    place.scratch.mkdir(parents=True, exist_ok=True)
+                    outcome = METHODS[name].train(compared, fold, seed, place.scratch, report)
+                    kept = Kept(outcome, digest)
+                    place.write(kept)
+                found[name][seed].append(place.check(kept, digest).trained)
+                done += 1
+    shutil.rmtree(out / "unfinished", ignore_errors=True)
+    if progress is not None:
+        progress("training", total, total)
+    return found
+
+
+def _result(
+    compared: ComparedEvents,
+    kept: Mapping[str, list[list[Trained]]],
+    absent: Mapping[str, str],
+    seeds: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[str, Any]:
+    analysis = compared.analysis
+    evaluation = analysis.evaluation
+    folds = len(compared.folds)
+    scores = {
+        name: [_scores(compared, of_seed) for of_seed in of_method]
+        for name, of_method in kept.items()
+    }
+    found = compare_figures(
+        scores,
+        reference=REFERENCE,
+        working_points=evaluation.working_points,
+        background_uncertainty=evaluation.background_uncertainty,
+        folds=folds,
+        replicas=evaluation.bootstrap,
+        progress=None if progress is None else lambda a, b: progress("bootstrap", a, b),
+    )
+    strengths: dict[str, tuple[NDArray[np.float64], str]] = {}
+    for number, (name, each) in enumerate(scores.items(), 1):
+        strengths[name] = limits(
+            each,
+            analysis.signal_regions,
+            folds=folds,
+            background_uncertainty=evaluation.background_uncertainty,
+        )
+        if progress is not None:
+            progress(f"limits ({name})", number, len(scores))
+    test = scores[REFERENCE][0].test
+    background = effective_events(test.weight[~test.is_signal])
+    methods = {}
+    for name, figures in found.items():
+        values, reason = strengths[name]
+        figures["limit"] = combined(values, None, background, reason)
+        if name != REFERENCE:
+            ours, our_reason = strengths[REFERENCE]
+            figures["versus"]["limit"] = limit_versus(
+                ours, values, background, reason or our_reason
+            )
+        methods[name] = {
+            "label": METHODS[name].label,
+            **figures,
+            **_costs(kept[name]),
+            "roc": roc(scores[name], replicas=evaluation.bootstrap),
+        }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": __version__,
+        "torch": version("torch"),
+        "analysis": analysis.name,
+        "store_fingerprint": compared.manifest.fingerprint,
+        "signal_regions": list(analysis.signal_regions),
+        "working_points": [f"{point:g}" for point in evaluation.working_points],
+        "background_uncertainty": evaluation.background_uncertainty,
+        "folds": folds,
+        "seeds": seeds,
+        "replicas": evaluation.bootstrap,
+        "reference": REFERENCE,
+        "events": {
+            kind: {
+                "events": int(np.sum(mask)),
+                "yield": float(np.sum(test.weight[mask])),
+                "effective_events": effective_events(test.weight[mask]),
+            }
+            for kind, mask in (("signal", test.is_signal), ("background", ~test.is_signal))
+        },
+        "methods": methods,
+        "absent": dict(absent),
+    }
+
+
+def _scores(compared: ComparedEvents, of_seed: list[Trained]) -> SeedScores:
+    score = np.empty(len(compared.events))
+    for fold, trained in zip(compared.folds, of_seed, strict=True):
+        score[fold.test_rows] = trained.test
+    return SeedScores(
+        compared.test(score), compared.validation([trained.validation for trained in of_seed])
+    )
+
+
+def _costs(of_method: list[list[Trained]]) -> dict[str, Any]:
+    """Means over folds and seeds."""
+    every = [trained for of_seed in of_method for trained in of_seed]
+    return {
+        "seconds": float(np.mean([trained.seconds for trained in every])),
+        "parameters": round(float(np.mean([trained.parameters for trained in every]))),
+        "rate": float(np.median([trained.rate for trained in every])),
+        "best": float(np.mean([trained.best for trained in every])),
+    }
