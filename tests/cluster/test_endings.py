@@ -149,8 +149,9 @@ def scheduler(programs: Programs, tmp_path: Path) -> tuple[subprocess.Popen[str]
 
 
 def wait_for_file(path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not path.exists():
+    """Wait until it is written: the scheduler makes it empty at first."""
+    deadline = time.monotonic() + 60
+    while not path.exists() or not path.read_text().rstrip().endswith("}"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
