@@ -305,7 +305,7 @@ def test_every_method_of_an_analysis_with_momenta_and_three_classes(tmp_path: Pa
     content = yaml.safe_load(path.read_text())
     content["processes"]["wjets"]["class"] = "wjets"
     content["training"]["augmentation"] = ["flip_eta"]
-    content["event"]["spectators"] = ["sum(jets.pt)", "max(jets.mass)"]
+    content["event"]["spectators"] = ["sum(jets.pt)", "sum(jets.mass)"]
     content["compare"] = {"features": ["sum(jets.pt)"], "trees": {"rounds": 10}}
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     names = [name for name in METHODS if name != "part"]
