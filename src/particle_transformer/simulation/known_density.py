@@ -22,6 +22,8 @@ from particle_transformer.errors import SampleError
 from particle_transformer.events import Events, Ragged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 __all__ = ["MOST_OBJECTS", "OBJECT_FEATURES", "PairProcess", "PointEvents"]
@@ -72,6 +74,17 @@ class PointEvents:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def chunks(self) -> Iterator[PointEvents]:
+        """All events in order, in pieces small enough for all their pairs to be in memory."""
+        ends = np.cumsum(self.counts)
+        for start in range(0, len(self), _CHUNK):
+            some = slice(start, start + _CHUNK)
+            rows = slice(ends[start] - self.counts[start], ends[some][-1])
+            yield PointEvents(
+                self.counts[some], self.pt[rows], self.eta[rows], self.phi[rows],
+                self.is_signal[some],
+            )  # fmt: skip
+
     def to_events(self) -> Events:
         """What a network sees: one collection ``objects``, and their number.
 
@@ -118,11 +131,11 @@ class PairProcess:
     """
 
     mean_background: float = 5.0
-    mean_signal: float = 5.5
+    mean_signal: float = 6.0
     pt: float = 60.0
     pt_width: float = 0.5
-    eta_width: float = 1.0
-    mass: float = 100.0
+    eta_width: float = 0.5
+    mass: float = 30.0
     mass_width: float = 0.1
 
     def __post_init__(self) -> None:
@@ -236,8 +249,10 @@ class PairProcess:
         if number < 4:
             return np.asarray(total / len(one))
         apart = (
-            (one != one[:, np.newaxis]) & (one != other[:, np.newaxis])
-            & (other != one[:, np.newaxis]) & (other != other[:, np.newaxis])
+            (one != one[:, np.newaxis])
+            & (one != other[:, np.newaxis])
+            & (other != one[:, np.newaxis])
+            & (other != other[:, np.newaxis])
         ).astype(np.float64)  # (pairs, pairs): 1 where two pairs have no object in common
         return np.asarray((ratio @ apart * ratio).sum(1) / apart.sum())
 
