@@ -39,19 +39,16 @@ def angle_density(
 ) -> np.ndarray:
     """Density of Δφ of a resonance on the circle, as the class says it, in plain steps."""
 
-    def cumulative(log_m2: float) -> float:
-        return 1 / (1 + np.exp(-(log_m2 - np.log(process.mass**2)) / process.mass_width))
-
-    def log_m2(angle: np.ndarray) -> np.ndarray:
-        return np.log(2 * pt[0] * pt[1] * (np.cosh(delta_eta) - np.cos(angle)))
+    def cumulative(angle: np.ndarray) -> np.ndarray:
+        log_m2 = np.log(2 * pt[0] * pt[1] * (np.cosh(delta_eta) - np.cos(angle)))
+        away = (log_m2 - np.log(process.mass**2)) / process.mass_width
+        return np.asarray(1 / (1 + np.exp(-away)))
 
     edge = 1e-6
-    change = np.array([cumulative(x) for x in log_m2(delta_phi + edge)]) - np.array(
-        [cumulative(x) for x in log_m2(delta_phi - edge)]
-    )
-    reach = cumulative(log_m2(np.pi)) - cumulative(log_m2(0.0))
+    change = cumulative(delta_phi + edge) - cumulative(delta_phi - edge)
+    reach = cumulative(np.array(np.pi)) - cumulative(np.array(0.0))
     # Both signs of Δφ share the peak; what it does not reach is spread over the circle.
-    return np.abs(change) / (2 * edge) / 2 + (1 - reach) / (2 * np.pi)
+    return np.asarray(np.abs(change) / (2 * edge) / 2 + (1 - reach) / (2 * np.pi))
 
 
 @pytest.mark.parametrize("delta_eta", [0.01, 0.3, 1.5])
@@ -234,11 +231,14 @@ def test_what_the_network_sees() -> None:
     objects = events.objects["objects"]
     assert objects.offsets.tolist() == [0, 0, 2]
     np.testing.assert_allclose(
-        objects.values, [[np.log(10), 0, 1, 0], [np.log(20), 1, 0, 1]], atol=1e-6
+        objects.values, np.array([[np.log(10), 0, 1, 0], [np.log(20), 1, 0, 1]]), atol=1e-6
     )
     assert objects.momenta is not None
     np.testing.assert_allclose(
-        objects.momenta, [[10, 0, 0, 10], [0, 20, 23.504024, 30.861613]], rtol=1e-6, atol=1e-5
+        objects.momenta,
+        np.array([[10, 0, 0, 10], [0, 20, 23.504024, 30.861613]]),
+        rtol=1e-6,
+        atol=1e-5,
     )
     assert (events.event.tolist(), events.process.tolist()) == ([[0], [2]], [0, 1])
 

@@ -277,18 +277,18 @@ class PairProcess:
         with np.errstate(divide="ignore"):
             least = self._standardised(scale + np.log(apart))
         largest = self._standardised(scale + np.log(apart + 4))
-        return _sigmoid(least) + _sigmoid(-largest)
+        return np.asarray(_sigmoid(least) + _sigmoid(-largest))
 
     def _standardised(self, log_m2: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (log_m2 - 2 * np.log(self.mass)) / self.mass_width
+        return np.asarray((log_m2 - 2 * np.log(self.mass)) / self.mass_width)
 
     def _logistic_density(self, log_m2: NDArray[np.float64]) -> NDArray[np.float64]:
         below = _sigmoid(self._standardised(log_m2))
         above = _sigmoid(-self._standardised(log_m2))
-        return below * above / self.mass_width
+        return np.asarray(below * above / self.mass_width)
 
 
 def _sigmoid(value: NDArray[np.float64]) -> NDArray[np.float64]:
     """1 / (1 + exp(−value)), exact in both tails."""
     small = np.exp(-np.abs(value))
-    return np.where(value < 0, small, 1.0) / (1 + small)
+    return np.asarray(np.where(value < 0, small, 1.0) / (1 + small))
