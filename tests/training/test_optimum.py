@@ -22,7 +22,7 @@ from particle_transformer.training import FitSettings, fit_network, make_sample
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A wider peak than in the benchmark: fewer events than there can find it.
+# A wider peak than in the benchmark, which is no easier to find in a small sample: a second density.
 PROCESS = PairProcess(mass=25.0, mass_width=0.2, eta_width=0.4)
 
 
