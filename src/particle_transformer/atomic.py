@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["check_name", "replacing"]
+__all__ = ["check_name", "replacing", "writing"]
 
 
 @contextmanager
@@ -48,3 +48,19 @@ def check_name(out: Path) -> None:
     if out.name in ("", ".."):
         message = f"{out}: a folder that cannot be replaced; give --out a folder with its own name"
         raise OutputError(message)
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Report what the system refuses meanwhile as an output that cannot be written.
+
+    Raises
+    ------
+    OutputError
+        In the place of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        message = f"{out}: cannot be written ({error.strerror or error})"
+        raise OutputError(message) from error

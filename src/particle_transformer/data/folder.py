@@ -8,7 +8,6 @@ on from there; one that changes little makes little anew.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -18,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from particle_transformer.atomic import writing
 from particle_transformer.data.manifest import NAME, read_manifest
 from particle_transformer.data.shard import ShardRecord, map_shard, record_of, shard_name
 from particle_transformer.data.store import SHARDS
 from particle_transformer.errors import InputFileError, OutputError
+from particle_transformer.locks import LOCK, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 __all__ = ["StoreFolder", "check_place", "has_leftovers", "locked"]
-
-LOCK = ".lock"
 
 _TEMPORARY = r"\.[0-9a-f]{8}\.tmp"
 _SHARD = re.compile(rf"[0-9a-f]{{32}}\.arrow({_TEMPORARY})?")
@@ -91,9 +90,9 @@ def locked(out: Path) -> Iterator[StoreFolder]:
     """
     missing = [path for path in (out, *out.parents) if not path.exists()]
     try:
-        with _writing(out):
+        with writing(out):
             (out / SHARDS).mkdir(parents=True, exist_ok=True)
-        with _locked_file(out):
+        with held(out, f"{out}: another aot prepare is writing this store; wait for it"):
             store = StoreFolder(out)
             store.remove_unfinished()
             yield store
@@ -102,46 +101,6 @@ def locked(out: Path) -> Iterator[StoreFolder]:
             for folder in (out / SHARDS, *missing):
                 with contextlib.suppress(OSError):  # it holds something, or was never made
                     folder.rmdir()
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """Report what the system refuses while the store is written, not while inputs are read."""
-    try:
-        yield
-    except OSError as error:
-        message = f"{out}: cannot be written ({error.strerror or error})"
-        raise OutputError(message) from error
-
-
-@contextmanager
-def _locked_file(out: Path) -> Iterator[None]:
-    # The lock goes with the process that holds it, however that ends.
-    path = out / LOCK
-    while True:
-        with _writing(out):
-            file = path.open("w")
-        with file:
-            with _writing(out):
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    message = f"{out}: another aot prepare is writing this store; wait for it"
-                    raise OutputError(message) from error
-            if not _is_file_at(file.fileno(), path):
-                continue  # its last holder removed it between opening and locking
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _is_file_at(descriptor: int, path: Path) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(descriptor).st_ino
-    except FileNotFoundError:
-        return False
 
 
 class StoreFolder:
@@ -206,21 +165,21 @@ class StoreFolder:
 
     def remove_unfinished(self) -> None:
         """Remove what a killed program has left half written."""
-        with _writing(self._path):
+        with writing(self._path):
             for folder in (self._path, self._shards):
                 for path in folder.iterdir():
                     if _UNFINISHED.fullmatch(path.name):
                         path.unlink(missing_ok=True)
 
     def _keep(self, wanted: set[str]) -> None:
-        with _writing(self._path):
+        with writing(self._path):
             for path in self._shards.iterdir():
                 if path.name not in wanted:
                     path.unlink()
 
     def _write(self, path: Path, content: bytes) -> None:
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-        with _writing(self._path):
+        with writing(self._path):
             try:
                 with temporary.open("wb") as file:
                     file.write(content)

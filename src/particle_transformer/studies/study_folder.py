@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from particle_transformer.atomic import check_name
 from particle_transformer.errors import OutputError
+from particle_transformer.locks import is_file_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ def alone_in(
             out.mkdir(parents=True, exist_ok=True)
             with (out / LOCK).open("w") as lock:
                 _wait(lock.fileno(), out, progress, command)
-                if not _is_at(lock.fileno(), out / LOCK):
+                if not is_file_at(lock.fileno(), out / LOCK):
                     continue  # removed by the program that was waited for, as it failed
                 try:
                     yield
@@ -96,10 +97,3 @@ def _wait(
         fcntl.flock(lock, fcntl.LOCK_EX)
         if progress is not None:
             progress(label, 1, 1)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(descriptor).st_ino
-    except FileNotFoundError:
-        return False

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -12,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from particle_transformer.artefact.run_folder import RunFolder, check_new
-from particle_transformer.atomic import check_name, replacing
+from particle_transformer.atomic import check_name, replacing, writing
 from particle_transformer.config import dump_analysis
 from particle_transformer.errors import AOTError, OutputError
+from particle_transformer.locks import LOCK, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["begun", "check_same", "differences", "is_finished"]
 
-_LOCK = ".lock"
 _PARTIAL = ".unfinished.partial.json"  # as `replacing` calls it
 
 
@@ -54,13 +52,13 @@ def begun(out: Path, analysis: Analysis, *, resume: bool) -> Iterator[RunFolder]
     run = RunFolder(out)
     _check(run, analysis, resume=resume)
     missing = [parent for parent in (out, *out.parents) if not parent.exists()]
-    with _writing(out):
+    with writing(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError:
             _remove_empty(missing)
             raise
-        with _held(run):
+        with held(out, f"{out}: another aot train is at work there; wait for it, or end it"):
             _check(run, analysis, resume=resume)  # another program was at work, perhaps, until now
             fresh = not run.unfinished.exists()
             try:
@@ -83,19 +81,10 @@ def is_finished(run: RunFolder) -> bool:
     return run.record.exists() and not run.unfinished.exists()
 
 
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"{out}: cannot be written ({error.strerror or error})"
-        raise OutputError(message) from error
-
-
 def _check(run: RunFolder, analysis: Analysis, *, resume: bool) -> None:
     """Check that a training may begin, or go on, in the folder."""
     if not run.unfinished.exists():
-        if {path.name for path in _content(run.path)} - {_LOCK, _PARTIAL}:  # of one killed at once
+        if {path.name for path in _content(run.path)} - {LOCK, _PARTIAL}:  # of one killed at once
             check_new(run.path, "aot train")
     elif not resume:
         message = (
@@ -127,33 +116,6 @@ def _remove_empty(missing: list[Path]) -> None:
     for folder in missing:
         with suppress(OSError):  # it is gone, or holds something
             folder.rmdir()
-
-
-@contextmanager
-def _held(run: RunFolder) -> Iterator[None]:
-    """Let no other program train in the folder; the system ends the hold with the process."""
-    path = run.path / _LOCK
-    while True:
-        with path.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                message = f"{run.path}: another aot train is at work there; wait for it, or end it"
-                raise OutputError(message) from error
-            if not _is_file_at(lock.fileno(), path):
-                continue  # its last holder removed it between opening and locking
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _is_file_at(descriptor: int, path: Path) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(descriptor).st_ino
-    except FileNotFoundError:
-        return False
 
 
 def check_same(run: RunFolder, analysis: Analysis) -> None:
