@@ -314,8 +314,3 @@ def test_a_killed_run_ends_with_the_files_of_one_that_was_not(tmp_path):
         chunk_events=20,
     )
     _assert_same_files(whole, out)
-
-
-def test_the_default_number_of_workers_is_what_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert run._available_cores() == 3

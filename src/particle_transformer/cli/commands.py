@@ -279,6 +279,10 @@ def compare(
         int | None,
         typer.Option(min=1, help="Classifiers of every method and fold; else compare.seeds."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Classifiers trained at once; one per core by default."),
+    ] = None,
     unblind: Unblind = False,
 ) -> None:
     """Compare the network with other classifiers on the same events, folds and weights.
@@ -290,13 +294,14 @@ def compare(
     check_report_installed()  # now, not after hours: the report comes last
     from particle_transformer.cli.tables import print_comparison
     from particle_transformer.studies.compare import compare as run
+    from particle_transformer.workers import available_cores
 
     analysis = _load(file)
     try:
         with Progress() as progress:
             result = run(
-                analysis, out, store=store, methods=method or (), seeds=seeds, unblind=unblind,
-                progress=progress,
+                analysis, out, store=store, methods=method or (), seeds=seeds,
+                workers=workers or available_cores(), unblind=unblind, progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         typer.echo(f"{out}: what was trained is kept; run again to go on", err=True)

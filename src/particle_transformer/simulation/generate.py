@@ -19,8 +19,6 @@ from particle_transformer.simulation.reconstruct import ELECTRON, MUON, UNSEEN, 
 from particle_transformer.simulation.response import lose_jets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 __all__ = ["SKIM_MET", "Chunk", "ChunkTask", "generate_chunk"]
@@ -100,20 +98,13 @@ class Chunk:
     cross_section_error: float
 
 
-def generate_chunk(task: ChunkTask, stopped: Callable[[], bool] = lambda: False) -> Chunk | None:
+def generate_chunk(task: ChunkTask) -> Chunk:
     """Generate one chunk.
 
     Parameters
     ----------
     task
         What to generate.
-    stopped
-        Asked between batches; if it says yes, the chunk is given up.
-
-    Returns
-    -------
-    Chunk or None
-        None if it was given up.
 
     Raises
     ------
@@ -131,8 +122,6 @@ def generate_chunk(task: ChunkTask, stopped: Callable[[], bool] = lambda: False)
     parts: list[dict[str, NDArray[Any]]] = []
     generated, sum_of_weights = 0, 0.0
     while generated < task.events:
-        if stopped():
-            return None
         wanted = min(BATCH, task.events - generated)
         batch = pythia.nextBatch(wanted)
         # Events that Pythia fails to finish are left out of the batch: it is then shorter.

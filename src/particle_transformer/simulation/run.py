@@ -19,6 +19,7 @@ from particle_transformer.simulation.write import (
     write_parquet,
     write_root,
 )
+from particle_transformer.workers import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,7 +95,7 @@ def simulate(
     MissingExtraError
         If Pythia or FastJet is not installed.
     """
-    workers = _available_cores() if workers is None else workers
+    workers = available_cores() if workers is None else workers
     for name, value, least in (
         ("events", events, 1),
         ("workers", workers, 1),
@@ -193,10 +194,3 @@ def _assemble(
     for path in files:
         path.replace(out / path.name)
     return out / HEADLINE
-
-
-def _available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

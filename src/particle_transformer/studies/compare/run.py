@@ -23,8 +23,8 @@ from particle_transformer.studies.compare.figures import (
     limits,
     roc,
 )
-from particle_transformer.studies.compare.methods import METHODS, REFERENCE, Trained, choose_methods
-from particle_transformer.studies.compare.trained import Kept, Place, fingerprint
+from particle_transformer.studies.compare.methods import METHODS, REFERENCE, choose_methods
+from particle_transformer.studies.compare.work import MARK, train_all
 from particle_transformer.studies.study_folder import alone_in
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.config import Analysis
+    from particle_transformer.studies.compare.method import Trained
 
 __all__ = ["RESULT", "compare"]
 
 RESULT = "compare.json"
-MARK = "compare.yaml"
 SCHEMA_VERSION = 1
 
 
@@ -49,6 +49,7 @@ def compare(
     store: Path | None = None,
     methods: Sequence[str] = (),
     seeds: int | None = None,
+    workers: int = 1,
     unblind: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -71,6 +72,9 @@ def compare(
         Names of `METHODS`; empty: all that are installed. The network is always trained.
     seeds
         Classifiers of every method and fold; None: ``compare.seeds``.
+    workers
+        Processes that train classifiers at the same time, each on its share of the cores; 1
+        trains in this one. Changes no classifier, but the times that are measured.
     unblind
         Read data in blind regions, too; it is neither trained on nor scored.
     progress
@@ -93,7 +97,9 @@ def compare(
     number = analysis.compare.seeds if seeds is None else seeds
     with alone_in(out, MARK, progress, command="aot compare"):
         compared = _begin(analysis, out, store, unblind, progress)
-        kept = _train_all(compared, out, chosen, number, progress)
+        place = store or out / "store"
+        kept = train_all(compared, out, place, chosen, number, workers, progress)
+        shutil.rmtree(out / "unfinished", ignore_errors=True)
         result = _result(compared, kept, absent, number, progress)
         with replacing(out / RESULT) as partial:
             partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
@@ -120,47 +126,6 @@ def _begin(
     with replacing(out / MARK) as partial:
         partial.write_text(dump_analysis(analysis), encoding="utf-8")
     return compared
-
-
-def _train_all(
-    compared: ComparedEvents,
-    out: Path,
-    chosen: Sequence[str],
-    seeds: int,
-    progress: Callable[[str, int, int], None] | None,
-) -> dict[str, list[list[Trained]]]:
-    """By method: the outcome of each seed and fold; what is missing is trained."""
-    folds = compared.folds
-    digests = [fold.digest() for fold in folds]
-    keys = {
-        name: fingerprint(compared.analysis, compared.manifest.fingerprint, name) for name in chosen
-    }
-    total, done = len(chosen) * seeds * len(folds), 0
-    found: dict[str, list[list[Trained]]] = {name: [[] for _ in range(seeds)] for name in chosen}
-    # Seed by seed: whoever stops early has something of every method.
-    for seed in range(seeds):
-        for name in chosen:
-            for fold, digest in zip(folds, digests, strict=True):
-                place = Place(out, name, keys[name], fold.fold, seed)
-                state = f"{name}, seed {seed + 1} of {seeds}, fold {fold.fold + 1} of {len(folds)}"
-
-                def report(more: str, state: str = state, done: int = done) -> None:
-                    if progress is not None:
-                        progress(f"training ({state}, {more})", done, total)
-
-                kept = place.read()
-                if kept is None:
-                    report("begun")
-                    place.scratch.mkdir(parents=True, exist_ok=True)
-                    outcome = METHODS[name].train(compared, fold, seed, place.scratch, report)
-                    kept = Kept(outcome, digest)
-                    place.write(kept)
-                found[name][seed].append(place.check(kept, digest).trained)
-                done += 1
-    shutil.rmtree(out / "unfinished", ignore_errors=True)
-    if progress is not None:
-        progress("training", total, total)
-    return found
 
 
 def _result(

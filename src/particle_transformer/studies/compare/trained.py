@@ -17,7 +17,8 @@ import numpy as np
 
 from particle_transformer.atomic import replacing
 from particle_transformer.errors import InputFileError, SampleError
-from particle_transformer.studies.compare.methods import METHODS, Trained
+from particle_transformer.studies.compare.method import Trained
+from particle_transformer.studies.compare.methods import METHODS
 
 if TYPE_CHECKING:
     from pathlib import Path

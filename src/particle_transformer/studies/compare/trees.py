@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from particle_transformer.errors import require
 
@@ -140,6 +141,7 @@ def fit_trees(
             "colsample_bytree": settings.colsample,
             "min_child_weight": settings.min_child_weight,
             "tree_method": "hist",
+            "nthread": torch.get_num_threads(),  # as many as the networks have
             "seed": seed,
             "base_score": 0.0,
             "disable_default_eval_metric": True,
