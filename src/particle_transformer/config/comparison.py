@@ -96,6 +96,13 @@ class Part(Section):
     class_layers: _Width = 2
 
 
+def _two_or_none(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if len(texts) not in (0, 2):
+        message = f"got {len(texts)} quantities, expected two: what is sliced, what is binned"
+        raise ValueError(message)
+    return texts
+
+
 class Comparison(Section):
     """How other classifiers are trained beside the network.
 
@@ -107,12 +114,16 @@ class Comparison(Section):
         Engineered features of the trees, beside the event features: some of ``event.spectators``.
         Empty: what can be said of each collection (see
         `particle_transformer.studies.compare.tables.engineered`).
+    binned
+        Two of ``event.features`` or ``event.spectators``, such as HT and MET: the limit of an
+        analysis in slices of the first and bins of the second is compared, too. Empty: it is not.
     trees, trees_raw, dense, deep_sets, part
         Settings of the methods.
     """
 
     seeds: Annotated[Whole, Field(ge=1)] = 5
     features: Annotated[Features, AfterValidator(each_once)] = ()
+    binned: Annotated[Features, AfterValidator(_two_or_none)] = ()
     trees: Trees = Trees()
     trees_raw: Trees = Trees()
     dense: Dense = Dense()
@@ -121,7 +132,7 @@ class Comparison(Section):
 
 
 def check_comparison(analysis: Analysis) -> None:
-    """Check that the engineered features are kept beside the events.
+    """Check that the engineered features and the binned quantities are kept with the events.
 
     Raises
     ------
@@ -134,3 +145,9 @@ def check_comparison(analysis: Analysis) -> None:
             hint = nearest(text, known) if known else "there are none"
             message = f"got {text!r}, expected one of event.spectators, as written there; {hint}"
             raise problem(message, "compare.features")
+    columns = (*analysis.event.features, *known)
+    for text in analysis.compare.binned:
+        if text not in columns:
+            message = f"got {text!r}, expected one of event.features or event.spectators, as "
+            message += f"written there; {nearest(text, columns) if columns else 'there are none'}"
+            raise problem(message, "compare.binned")

@@ -26,7 +26,7 @@ class ComparisonTable:
 
 
 def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
-    """Figures of merit, how the reference compares, and costs.
+    """Figures of merit, how the reference compares, calibration, and costs.
 
     Parameters
     ----------
@@ -48,12 +48,17 @@ def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
                 _text(method["limit"]),
             )
             for method in methods.values()
+        )
+        + tuple(
+            (binned["label"], *("–",) * (len(points) + 2), _text(binned["limit"]))
+            for binned in [result["binned"]]
+            if binned is not None
         ),
     )
     versus = ComparisonTable(
         f"{methods[result['reference']]['label']} compared with each method",
         ("method", "AUC difference", *(f"{text}, ratio" for text in rejections),
-         "significance, ratio", "limit, inverse ratio"),
+         "significance, ratio", "limit, its own over ours"),
         tuple(
             (
                 method["label"],
@@ -64,8 +69,27 @@ def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
             )
             for method in methods.values()
             if "versus" in method
+        )
+        + tuple(
+            (binned["label"], *("–",) * (len(points) + 2), _text(binned["versus"]["limit"]))
+            for binned in [result["binned"]]
+            if binned is not None
         ),
     )  # fmt: skip
+    calibration = ComparisonTable(
+        "Calibration error under a balanced prior, 15 bins of equally many events",
+        ("method", "as trained", "after temperature scaling", "of a perfect score"),
+        tuple(
+            (
+                method["label"],
+                *(_percent(method["calibration"][name]) for name in ("before", "after")),
+                "undefined"
+                if method["calibration"]["noise"] is None
+                else f"{100 * method['calibration']['noise']:.2f} %",
+            )
+            for method in methods.values()
+        ),
+    )
     costs = ComparisonTable(
         "Costs of one classifier",
         ("method", "training time", "parameters", "events scored per second"),
@@ -79,7 +103,7 @@ def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
             for method in methods.values()
         ),
     )
-    return figures, versus, costs
+    return figures, versus, calibration, costs
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -112,7 +136,7 @@ def sentence(result: Mapping[str, Any]) -> str:
         f"{events['signal']['events']} signal and {events['background']['events']} background "
         f"events ({count(events['background']['effective_events'])} effective), each scored by "
         f"the classifier that never saw its fold ({result['folds']} folds). Errors are from "
-        f"{spread}; those of limits from the seeds alone. In brackets: effective events behind a "
+        f"{spread}. In brackets: effective events behind a "
         f"figure, marked * below {EFFECTIVE_EVENTS}."
     )
 
@@ -123,6 +147,13 @@ def _text(figure: Mapping[str, Any]) -> str:
     effective = figure["effective_events"]
     mark = "*" if effective < EFFECTIVE_EVENTS else ""
     return f"{figure_text(figure)} [{count(effective)}{mark}]"
+
+
+def _percent(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None:
+        return f"undefined ({figure['reason']})"
+    error = "" if figure["error"] is None else f" ± {100 * figure['error']:.2f}"
+    return f"{100 * figure['value']:.2f}{error} %"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from particle_transformer.events.classes import DATA, SIGNAL
 from particle_transformer.training.roles import check_folds, fold_samples
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from particle_transformer.config import Analysis
@@ -66,6 +69,8 @@ class ComparedEvents:
         What they are.
     events
         In the order of the store.
+    control
+        Those in regions of role control and in none of role signal.
     folds
         By fold: who is trained, validated and tested with what.
     """
@@ -73,7 +78,15 @@ class ComparedEvents:
     analysis: Analysis
     manifest: Manifest
     events: Events
+    control: Events
     folds: tuple[FoldEvents, ...]
+
+    @property
+    def control_regions(self) -> tuple[str, ...]:
+        """The regions of role control."""
+        return tuple(
+            name for name, region in self.analysis.regions.items() if region.role == "control"
+        )
 
     @staticmethod
     def of(analysis: Analysis, store: Store) -> ComparedEvents:
@@ -87,10 +100,20 @@ class ComparedEvents:
         manifest = store.manifest
         every = store.events()
         simulated = np.array([name != DATA for name in manifest.classes])
-        passing = [every.regions[name] for name in analysis.signal_regions]
-        events = every.take(
-            np.flatnonzero(np.logical_or.reduce(passing) & simulated[every.process])
-        )
+        in_role = {
+            role: np.logical_or.reduce(
+                [np.zeros(len(every), dtype=bool)]
+                + [
+                    every.regions[name]
+                    for name, own in analysis.regions.items()
+                    if own.role == role
+                ]
+            )
+            & simulated[every.process]
+            for role in ("signal", "control")
+        }
+        events = every.take(np.flatnonzero(in_role["signal"]))
+        control = every.take(np.flatnonzero(in_role["control"] & ~in_role["signal"]))
         check_folds(analysis, events, manifest.classes)
         number = analysis.training.folds
         folds = []
@@ -98,35 +121,60 @@ class ComparedEvents:
             training, validation, _ = fold_samples(analysis, events, manifest.classes, fold)
             _, validation_rows, test_rows = split_roles(events.identity, fold, number)
             folds.append(FoldEvents(fold, training, validation, validation_rows, test_rows))
-        return ComparedEvents(analysis, manifest, events, tuple(folds))
+        return ComparedEvents(analysis, manifest, events, control, tuple(folds))
+
+    def columns(self, texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Two event features or spectators, float64 (events,) each."""
+        event = self.analysis.event
+        known = (*event.features, *event.spectators)
+        every = np.concatenate([self.events.event, self.events.spectators], axis=1)
+        first, second = (every[:, known.index(text)].astype(np.float64) for text in texts)
+        return first, second
 
     def test(self, score: NDArray[np.float64]) -> ScoredEvents:
         """All events with scores float64 (events,), each by the classifier of its own fold."""
         fold = fold_of(self.events.identity, len(self.folds))
-        return self._scored(np.arange(len(self.events)), score, fold)
+        return self._scored(self.events, score, fold)
+
+    def with_control(self, test: ScoredEvents) -> ScoredEvents:
+        """Test events, and behind them those of control regions, which no classifier has scored.
+
+        Their score is 0: control regions are not binned.
+        """
+        fold = fold_of(self.control.identity, len(self.folds))
+        control = self._scored(self.control, np.zeros(len(self.control)), fold)
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(test, name), getattr(control, name)])
+            for name in ("score", "weight", "is_signal", "process", "fold")
+        }
+        columns["regions"] = {
+            name: np.concatenate([flags, control.regions[name]])
+            for name, flags in test.regions.items()
+        }
+        return dataclasses.replace(test, **columns)
 
     def validation(self, scores: list[NDArray[np.float64]]) -> ScoredEvents:
         """The validation events of each fold's classifier with its scores, fold after fold."""
         rows = [part.validation_rows for part in self.folds]
         fold = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
-        return self._scored(np.concatenate(rows), np.concatenate(scores), fold)
+        return self._scored(self.events.take(np.concatenate(rows)), np.concatenate(scores), fold)
 
     def _scored(
-        self, rows: NDArray[np.int64], score: NDArray[np.float64], fold: NDArray[np.int64]
+        self, events: Events, score: NDArray[np.float64], fold: NDArray[np.int64]
     ) -> ScoredEvents:
         classes = np.array(self.manifest.classes)
         simulated = np.flatnonzero(classes != DATA)
         # Evaluation knows simulation alone: its processes are numbered without data.
         number = np.full(len(classes), -1, dtype=np.int16)
         number[simulated] = np.arange(len(simulated))
-        process = self.events.process[rows]
+        process = events.process
         return ScoredEvents(
             score=score,
-            weight=self.events.weight[rows],
+            weight=events.weight,
             is_signal=(classes == SIGNAL)[process],
             process=number[process],
             fold=fold.astype(np.int16),
-            regions={name: flags[rows] for name, flags in self.events.regions.items()},
+            regions=dict(events.regions),
             processes=tuple(self.manifest.processes[index] for index in simulated),
             process_class=tuple(self.manifest.classes[index] for index in simulated),
         )

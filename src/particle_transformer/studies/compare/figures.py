@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from particle_transformer.errors import MissingExtraError, SampleError
 from particle_transformer.evaluation import (
     Figure,
-    FitChoices,
     Ranking,
     asimov_significance,
+    calibration_error,
     effective_events,
+    fold_temperatures,
     fold_thresholds,
-    limit_of,
     optimal_threshold,
     passing,
     poisson_bootstrap,
     roc_band,
+    with_temperatures,
 )
 from particle_transformer.events.folds import VALIDATION_DENOMINATOR
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from particle_transformer.evaluation import ScoredEvents
 
 __all__ = [
-    "AUC", "SIGNIFICANCE", "SeedScores", "combined", "compare_figures", "limit_versus", "limits", "roc",
+    "AUC", "SIGNIFICANCE", "SeedScores", "calibration", "combined", "compare_figures", "roc", "undefined", "with_errors",
 ]  # fmt: skip
 
 AUC, SIGNIFICANCE = "auc", "significance"
@@ -143,16 +143,22 @@ def combined(
         Why it is undefined, where it is.
     """
     if not np.isfinite(seeds).all():
-        figure = Figure(None, effective_events=effective, reason=reason or "undefined")
-        return figure.to_json() | {"seed_error": None, "event_error": None}
+        return undefined(effective, reason or "undefined")
     spread = float(np.std(seeds, ddof=1) / np.sqrt(len(seeds))) if len(seeds) > 1 else None
     plain = Figure(float(np.mean(seeds)), effective_events=effective)
-    return _with_errors(plain, spread, replicas)
+    return with_errors(plain, spread, replicas)
 
 
-def _with_errors(
+def undefined(effective: float, reason: str) -> dict[str, Any]:
+    """A figure that the events do not define, ready for JSON."""
+    figure = Figure(None, effective_events=effective, reason=reason)
+    return figure.to_json() | {"seed_error": None, "event_error": None}
+
+
+def with_errors(
     figure: Figure, spread: float | None, replicas: NDArray[np.float64] | None
 ) -> dict[str, Any]:
+    """A figure with the errors of seeds (`spread`) and of test events, ready for JSON."""
     known = figure if replicas is None else figure.with_replicas(replicas)
     content = known.to_json() | {"seed_error": spread, "event_error": known.error}
     parts = [part for part in (spread, known.error) if part is not None]
@@ -261,8 +267,7 @@ def _against(
     """Difference or ratio of two methods' means over their seeds, with errors."""
     both = np.concatenate([ours, theirs])
     if not np.isfinite(both).all() or (not difference and theirs.mean() == 0):
-        figure = Figure(None, effective_events=effective, reason=reason)
-        return figure.to_json() | {"seed_error": None, "event_error": None}
+        return undefined(effective, reason)
     means = float(ours.mean()), float(theirs.mean())
     spread = None
     if min(len(ours), len(theirs)) > 1:
@@ -276,57 +281,7 @@ def _against(
         value = means[0] / means[1]
         with np.errstate(divide="ignore", invalid="ignore"):
             replicas = our_replicas / their_replicas
-    return _with_errors(Figure(value, effective_events=effective), spread, replicas)
-
-
-def limits(
-    seeds: Sequence[SeedScores],
-    signal_regions: Sequence[str],
-    *,
-    folds: int,
-    background_uncertainty: float,
-) -> tuple[NDArray[np.float64], str]:
-    """Expected limit on the signal strength with each seed's scores.
-
-    Every background's normalisation has the relative uncertainty `background_uncertainty`; bins
-    are chosen on validation events (`particle_transformer.evaluation.limit_of`).
-
-    Returns
-    -------
-    limit : float64 (seeds,)
-        NaN where undefined.
-    reason : str
-        Why.
-    """
-    found, reason = [], ""
-    test = seeds[0].test
-    free = {test.processes[index]: background_uncertainty for index in test.backgrounds}
-    choices = FitChoices(normalisation=free if background_uncertainty > 0 else {})
-    for each in seeds:
-        try:
-            result = limit_of(
-                each.test, each.validation, signal_regions, folds=folds, choices=choices
-            )
-            found.append(result.limit.median)
-        except (SampleError, MissingExtraError) as error:
-            found.append(np.nan)
-            reason = str(error)
-    return np.array(found), reason
-
-
-def limit_versus(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64], effective: float, reason: str
-) -> dict[str, Any]:
-    """The method's limit over the reference's: above 1 where the reference is better."""
-    nothing = np.full(2, np.nan)
-    if not np.isfinite(np.concatenate([ours, theirs])).all():
-        return combined(nothing, None, effective, reason)
-    ratio = float(theirs.mean() / ours.mean())
-    spread = None
-    if min(len(ours), len(theirs)) > 1:
-        parts = [np.std(x, ddof=1) / np.sqrt(len(x)) / x.mean() for x in (ours, theirs)]
-        spread = ratio * float(np.hypot(*parts))
-    return _with_errors(Figure(ratio, effective_events=effective), spread, None)
+    return with_errors(Figure(value, effective_events=effective), spread, replicas)
 
 
 def roc(seeds: Sequence[SeedScores], *, replicas: int) -> dict[str, Any] | None:
@@ -351,3 +306,40 @@ def roc(seeds: Sequence[SeedScores], *, replicas: int) -> dict[str, Any] | None:
         "background_efficiency": curves.mean(axis=0).tolist(),
         "error": error.tolist(),
     }
+
+
+def calibration(seeds: Sequence[SeedScores], *, folds: int, replicas: int) -> dict[str, Any]:
+    """Calibration error before and after temperature scaling, the mean over the seeds.
+
+    The temperature of each fold's classifier is that of its validation events
+    (`particle_transformer.evaluation.fold_temperatures`).
+
+    Returns
+    -------
+    dict
+        Figures ``before`` and ``after``, and ``noise``: what a perfectly calibrated score would
+        show, None if unknown.
+    """
+    plain, scaled, reason = [], [], ""
+    for each in seeds:
+        plain.append(calibration_error(each.test, replicas=0))
+        temperatures, defect = fold_temperatures(each.validation, folds)
+        if defect:
+            reason = defect
+        else:
+            scaled.append(
+                calibration_error(with_temperatures(each.test, temperatures), replicas=replicas)
+            )
+    effective = min(error.figure.effective_events for error in plain)
+    found: dict[str, Any] = {"noise": None}
+    for name, errors in (("before", plain), ("after", scaled)):
+        values = [error.figure.value for error in errors]
+        reasons = [error.figure.reason for error in errors if error.figure.reason]
+        if len(values) < len(seeds) or None in values:
+            found[name] = undefined(effective, reason or reasons[0])
+            continue
+        found[name] = combined(np.array(values, dtype=np.float64), None, effective, "")
+    if len(scaled) == len(seeds):
+        noises = [error.noise for error in scaled if error.noise is not None]
+        found["noise"] = float(np.mean(noises)) if len(noises) == len(scaled) else None
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,19 @@ from particle_transformer._version import __version__
 from particle_transformer.atomic import replacing
 from particle_transformer.config import dump_analysis
 from particle_transformer.data import Store, prepare
-from particle_transformer.evaluation import effective_events
+from particle_transformer.evaluation import FitChoices, effective_events
 from particle_transformer.studies.compare.events import ComparedEvents, check_comparable
 from particle_transformer.studies.compare.figures import (
     SeedScores,
-    combined,
+    calibration,
     compare_figures,
-    limit_versus,
-    limits,
     roc,
+)
+from particle_transformer.studies.compare.limits import (
+    Limits,
+    binned_limits,
+    limit_figure,
+    score_limits,
 )
 from particle_transformer.studies.compare.methods import METHODS, REFERENCE, choose_methods
 from particle_transformer.studies.compare.work import MARK, train_all
@@ -31,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from particle_transformer.config import Analysis
     from particle_transformer.studies.compare.method import Trained
 
@@ -40,6 +43,9 @@ __all__ = ["RESULT", "compare"]
 
 RESULT = "compare.json"
 SCHEMA_VERSION = 1
+
+LIMIT_REPLICAS = 50
+"""Of the bootstrap of limits, each of which is a fit."""
 
 
 def compare(
@@ -151,32 +157,40 @@ def _result(
         replicas=evaluation.bootstrap,
         progress=None if progress is None else lambda a, b: progress("bootstrap", a, b),
     )
-    strengths: dict[str, tuple[NDArray[np.float64], str]] = {}
-    for number, (name, each) in enumerate(scores.items(), 1):
-        strengths[name] = limits(
-            each,
-            analysis.signal_regions,
-            folds=folds,
-            background_uncertainty=evaluation.background_uncertainty,
-        )
-        if progress is not None:
-            progress(f"limits ({name})", number, len(scores))
     test = scores[REFERENCE][0].test
-    background = effective_events(test.weight[~test.is_signal])
+    weight = test.weight[~test.is_signal]
+    backgrounds = [test.processes[index] for index in test.backgrounds]
+    choices = FitChoices(
+        normalisation=dict.fromkeys(backgrounds, evaluation.background_uncertainty)
+    )
+    limits: dict[str, Limits] = {}
+    for name, each in scores.items():
+        limits[name] = score_limits(
+            compared, each, choices, replicas=min(evaluation.bootstrap, LIMIT_REPLICAS),
+            progress=None if progress is None else partial(_tell, progress, f"limits ({name})"),
+        )  # fmt: skip
     methods = {}
     for name, figures in found.items():
-        values, reason = strengths[name]
-        figures["limit"] = combined(values, None, background, reason)
+        figures["limit"] = limit_figure(limits[name], None, weight)
         if name != REFERENCE:
-            ours, our_reason = strengths[REFERENCE]
-            figures["versus"]["limit"] = limit_versus(
-                ours, values, background, reason or our_reason
-            )
+            figures["versus"]["limit"] = limit_figure(limits[name], limits[REFERENCE], weight)
         methods[name] = {
             "label": METHODS[name].label,
             **figures,
+            "calibration": calibration(scores[name], folds=folds, replicas=evaluation.bootstrap),
             **_costs(kept[name]),
             "roc": roc(scores[name], replicas=evaluation.bootstrap),
+        }
+    binned = None
+    if analysis.compare.binned:
+        own = binned_limits(
+            compared, compared.columns(analysis.compare.binned), scores[REFERENCE][0], choices,
+            replicas=min(evaluation.bootstrap, LIMIT_REPLICAS),
+        )  # fmt: skip
+        binned = {
+            "label": "Binned in " + " and ".join(analysis.compare.binned),
+            "limit": limit_figure(own, None, weight),
+            "versus": {"limit": limit_figure(own, limits[REFERENCE], weight)},
         }
     return {
         "schema_version": SCHEMA_VERSION,
@@ -200,8 +214,13 @@ def _result(
             for kind, mask in (("signal", test.is_signal), ("background", ~test.is_signal))
         },
         "methods": methods,
+        "binned": binned,
         "absent": dict(absent),
     }
+
+
+def _tell(progress: Callable[[str, int, int], None], what: str, done: int, total: int) -> None:
+    progress(what, done, total)
 
 
 def _scores(compared: ComparedEvents, of_seed: list[Trained]) -> SeedScores:
