@@ -67,9 +67,10 @@ def test_slices_meet_without_gap_or_overlap():
 
 
 def test_a_share_of_the_events_is_never_nothing():
-    multijets = PROCESSES["QCD_PT170to300"]
-    assert (multijets.wanted(3000), multijets.wanted(1)) == (300, 1)
-    assert PROCESSES["TTbar"].wanted(17) == 17
+    sample = SAMPLES["jets-met"]
+    assert [sample.wanted("QCD_PT170to300", events) for events in (3000, 1)] == [300, 1]
+    assert [sample.wanted(name, 17) for name in ("TTbar", "ZToNuNu")] == [17, 34]
+    assert SAMPLES["ttH"].wanted("ZToNuNu", 17) == 17
 
 
 def test_samples_share_no_event():

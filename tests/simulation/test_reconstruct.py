@@ -93,6 +93,14 @@ def test_neutral_particles_of_one_cell_are_one_tower_and_events_stay_apart():
     assert pt_of(objects) == pytest.approx([50, 25], rel=0.15)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_photon_without_momentum_is_nothing():
+    momenta = vector([30, 20], 0.501, [1.001, 2.001])
+    with_nothing = np.concatenate([momenta, np.zeros((1, 4))])
+    objects = see(22, 0, with_nothing)
+    assert pt_of(objects) == pytest.approx([30, 20], rel=0.15)
+
+
 def test_missing_momentum_balances_what_is_seen():
     random = np.random.default_rng(3)
     count, events = 5000, 40

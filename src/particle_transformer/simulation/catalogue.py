@@ -41,7 +41,6 @@ def _qcd_slices() -> list[Process]:
                 keeps,
                 generator_filter=None,
                 tail_enhancement=enhancement,
-                share=0.1,
             )
         )
     return slices

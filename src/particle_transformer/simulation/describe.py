@@ -57,14 +57,14 @@ def sample_settings(
         "ghost_area": GHOST_AREA,
         "detector": asdict(sample.detector),
         "enhanced_tails_above_pt": ENHANCED_PT,
-        "processes": {process.name: _process_settings(process) for process in processes},
+        "processes": {process.name: _process_settings(sample, process) for process in processes},
     }
 
 
 _GENERATORS = ("pythia8mc", "fastjet", "numpy", "awkward")
 
 
-def _process_settings(process: Process) -> dict[str, Any]:
+def _process_settings(sample: Sample, process: Process) -> dict[str, Any]:
     cuts = process.generator_filter
     return {
         "title": process.title,
@@ -72,7 +72,7 @@ def _process_settings(process: Process) -> dict[str, Any]:
         "pythia_settings": process.settings,
         "generator_filter": None if cuts is None else asdict(cuts),
         "tail_enhancement": process.tail_enhancement,
-        "share": process.share,
+        "share": sample.shares.get(process.name, 1.0),
         "mass": process.mass,
         "slha": process.spectrum,
     }

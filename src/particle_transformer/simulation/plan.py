@@ -22,7 +22,7 @@ class Plan:
     """Chunks of each process, from the first on, until enough events are kept.
 
     A process's part of the sample is the shortest sequence of chunks 0, 1, … that keeps
-    `Process.wanted` events: a rule that knows nothing of workers, nor of which chunks were there
+    `Sample.wanted` events: a rule that knows nothing of workers, nor of which chunks were there
     before. Workers may finish a chunk beyond it; such a chunk is not used.
 
     Parameters
@@ -32,7 +32,7 @@ class Plan:
     processes
         Which of its processes to simulate.
     events
-        The number of events to keep per process; see `Process.wanted`.
+        The number of events to keep per process; see `Sample.wanted`.
     chunk_events
         Events generated per chunk.
     seed
@@ -49,7 +49,7 @@ class Plan:
     ) -> None:
         self._sample = sample
         self._processes = {process.name: process for process in processes}
-        self._wanted = {process.name: process.wanted(events) for process in processes}
+        self._wanted = {process.name: sample.wanted(process.name, events) for process in processes}
         self._chunk_events = chunk_events
         self._seed = seed
         self._running: dict[str, set[int]] = {name: set() for name in self._processes}

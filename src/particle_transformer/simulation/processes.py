@@ -81,8 +81,6 @@ class Process:
     tail_enhancement
         How many times more often than `Detector.tail_fraction` says the response to a hard jet is
         drawn from its tail; weights make up for it (`response.tail_response`).
-    share
-        Which part of the events that are asked for is simulated of this process.
     """
 
     name: str
@@ -94,11 +92,6 @@ class Process:
     spectrum: str | None = None
     mass: float | None = None
     tail_enhancement: float = 1.0
-    share: float = 1.0
-
-    def wanted(self, events: int) -> int:
-        """How many of `events` events this process gets, at least 1."""
-        return max(1, round(self.share * events))
 
 
 def chunk_seeds(seed: int, label: str, chunk: int) -> tuple[int, np.random.SeedSequence]:

@@ -168,6 +168,9 @@ def _towers(
     random: np.random.Generator,
 ) -> Objects:
     """Sum the particles of each cell, smear its energy, drop noise; massless towers."""
+    # Pythia has a few photons without any momentum: they are in no cell.
+    aside = np.hypot(momenta[:, 0], momenta[:, 1]) > 0
+    event, momenta = event[aside], momenta[aside]
     eta = np.arcsinh(momenta[:, 2] / np.hypot(momenta[:, 0], momenta[:, 1]))
     phi = np.arctan2(momenta[:, 1], momenta[:, 0])
     forward = np.abs(eta) >= detector.hcal_edge

@@ -65,8 +65,8 @@ def simulate(
         sample's analysis files, all whole or, if something fails, none; finished chunks stay in
         its folder ``.chunks`` until then.
     events
-        Least number of events to keep per process; a process whose `Process.share` is not 1 gets
-        that part of it.
+        Least number of events to keep per process; a process with another of `Sample.shares` than
+        1 gets that part of it.
     sample
         A name in `SAMPLES`.
     seed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from particle_transformer.errors import SampleError, nearest
@@ -10,7 +10,7 @@ from particle_transformer.simulation.catalogue import PROCESSES
 from particle_transformer.simulation.detector import Detector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from particle_transformer.simulation.processes import Process
 
@@ -56,6 +56,8 @@ class Sample:
     lepton_veto
         Whether events with isolated leptons are a control region; else leptons are objects of the
         network.
+    shares
+        By process which part of the events that are asked for is simulated, where it is not 1.
     """
 
     name: str
@@ -63,6 +65,11 @@ class Sample:
     detector: Detector
     analyses: tuple[AnalysisChoice, ...]
     lepton_veto: bool
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def wanted(self, process: str, events: int) -> int:
+        """How many of `events` events a process gets, at least 1."""
+        return max(1, round(self.shares.get(process, 1.0) * events))
 
     def find(self, names: Sequence[str] | None) -> list[Process]:
         """Processes by name, in the order of the sample; all of them for None.
@@ -133,6 +140,15 @@ SAMPLES = {
                 ),
             ),
             lepton_veto=True,
+            # Simulation goes where the yield is: of what would carry the greatest weights more,
+            # less of what is rare, or takes long.
+            shares={
+                "ZToNuNu": 2.0,
+                "WToLNu": 2.0,
+                "SingleTop": 0.25,
+                "Dibosons": 0.25,
+                **dict.fromkeys(_QCD, 0.1),
+            },
         ),
     )
 }
