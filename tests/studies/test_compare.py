@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -390,3 +392,46 @@ def test_the_command(tmp_path: Path) -> None:
     assert result.output.rstrip().endswith(f"report {tmp_path / 'out' / 'index.html'}")
     for name in ("compare.json", "compare.md", "index.html", "plots/ratios.pdf"):
         assert (tmp_path / "out" / name).exists()
+
+
+def test_workers_give_the_same_classifiers(
+    done: tuple[Path, Analysis, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, analysis, _ = done
+    compare(analysis, tmp_path / "out", methods=("trees",), seeds=1, workers=2)
+    before, after = kept(out), kept(tmp_path / "out")
+    assert len(after) == 4
+    for name, content in after.items():
+        assert np.array_equal(content["test"], before[name]["test"]), name
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_goes_on_to_the_same_classifiers(tmp_path: Path) -> None:
+    """Killed in the middle of a training, whose first epochs are not repeated and count."""
+    analysis = analysis_in(tmp_path, training={"epochs": 30, "patience": 30})
+    arguments = [
+        "compare",
+        str(tmp_path / "analysis.yaml"),
+        "--method",
+        "deep_sets",
+        "--seeds",
+        "1",
+    ]
+    command = [sys.executable, "-m", "particle_transformer.cli", *arguments, "--workers", "2"]
+    with subprocess.Popen([*command, "--out", str(tmp_path / "killed")]) as program:
+        clocks = "unfinished/network-*/fold-0-seed-0/seconds.json"
+        while not (found := list((tmp_path / "killed").glob(clocks))):
+            assert program.poll() is None
+            time.sleep(0.01)
+        program.kill()
+        program.wait()
+    time.sleep(1)  # its workers end as they see it
+    before = float(found[0].read_text())
+    assert not (tmp_path / "killed" / "compare.json").exists()
+    subprocess.run([*command, "--out", str(tmp_path / "killed")], check=True)
+    compare(analysis, tmp_path / "whole", methods=("deep_sets",), seeds=1)
+    killed, whole = kept(tmp_path / "killed"), kept(tmp_path / "whole")
+    assert killed.keys() == whole.keys()
+    for name, content in whole.items():
+        assert np.array_equal(content["test"], killed[name]["test"]), name
+    assert float(killed["network/fold-0-seed-0"]["seconds"]) > before

@@ -96,13 +96,6 @@ class Part(Section):
     class_layers: _Width = 2
 
 
-def _two_or_none(texts: tuple[str, ...]) -> tuple[str, ...]:
-    if len(texts) not in (0, 2):
-        message = f"got {len(texts)} quantities, expected two: what is sliced, what is binned"
-        raise ValueError(message)
-    return texts
-
-
 class Comparison(Section):
     """How other classifiers are trained beside the network.
 
@@ -123,7 +116,7 @@ class Comparison(Section):
 
     seeds: Annotated[Whole, Field(ge=1)] = 5
     features: Annotated[Features, AfterValidator(each_once)] = ()
-    binned: Annotated[Features, AfterValidator(_two_or_none)] = ()
+    binned: Features = ()
     trees: Trees = Trees()
     trees_raw: Trees = Trees()
     dense: Dense = Dense()
@@ -145,6 +138,10 @@ def check_comparison(analysis: Analysis) -> None:
             hint = nearest(text, known) if known else "there are none"
             message = f"got {text!r}, expected one of event.spectators, as written there; {hint}"
             raise problem(message, "compare.features")
+    if len(analysis.compare.binned) not in (0, 2):
+        message = f"got {len(analysis.compare.binned)} quantities, expected two: what is sliced, "
+        message += "and what is binned in each slice"
+        raise problem(message, "compare.binned")
     columns = (*analysis.event.features, *known)
     for text in analysis.compare.binned:
         if text not in columns:

@@ -45,6 +45,11 @@ class EventNetwork(nn.Module):
     event_scaling: Standardise
     target_scaling: Standardise | None
 
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        raise NotImplementedError
+
     def forward_packed(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs) of a packed batch."""
         raise NotImplementedError

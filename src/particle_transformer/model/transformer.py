@@ -212,6 +212,13 @@ class AnalysisObjectTransformer(EventNetwork):
             )
             self.target_scaling = Standardise(regression_targets)
 
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        layer = self.head[-1]
+        assert isinstance(layer, nn.Linear), "an MLP ends with one"
+        return layer
+
     def forward(
         self,
         objects: Tensor | Mapping[str, Tensor],

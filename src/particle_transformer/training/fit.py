@@ -152,6 +152,9 @@ def fit_network(
     for sample in (training, validation):
         _check_targets(model, sample, settings)
     standardise(model, training, settings)
+    if settings.objective.offsets:
+        with torch.no_grad():  # all classes as probable as in training
+            model.last_layer.bias.copy_(-torch.tensor(settings.objective.offsets))
     best, last = checkpoint_dir / BEST, checkpoint_dir / LAST
     fit_of = _description(model, settings)
     found = load_checkpoint(last) if resume and last.exists() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from particle_transformer.artefact import save_artefact
 from particle_transformer.config import feature_symmetries
 from particle_transformer.errors import SampleError
 from particle_transformer.events.conditioning import Conditioning
+from particle_transformer.losses.class_prior import class_offsets
 from particle_transformer.losses.cross_entropy import CrossEntropy
 from particle_transformer.losses.decorrelation import DisCo, DoubleDisCo
 from particle_transformer.losses.focal import Focal
@@ -46,6 +47,7 @@ __all__ = [
     "names_of",
     "new_network",
     "objective_of",
+    "offsets_of",
     "train_network",
 ]
 
@@ -131,6 +133,13 @@ def conditioning_of(analysis: Analysis, training: Sample) -> Conditioning | None
     )
 
 
+def offsets_of(analysis: Analysis, training: Sample) -> tuple[float, ...]:
+    """Offsets of the logits of three or more balanced classes in the loss; else none."""
+    if len(analysis.classes) < 3 or analysis.training.balance == "none":
+        return ()
+    return tuple(class_offsets(training.weights, training.target).tolist())
+
+
 def fit_settings(analysis: Analysis, task: NetworkTask, training: Sample) -> FitSettings:
     """How a network of an analysis is trained with some events."""
     settings = analysis.training
@@ -147,7 +156,7 @@ def fit_settings(analysis: Analysis, task: NetworkTask, training: Sample) -> Fit
         seed=task.seed(settings.seed),
         augmentation=Augmentation(settings.augmentation, symmetries.objects, symmetries.event),
         conditioning=conditioning_of(analysis, training),
-        objective=objective_of(analysis),
+        objective=replace(objective_of(analysis), offsets=offsets_of(analysis, training)),
     )  # fmt: skip
 
 

@@ -73,11 +73,15 @@ class Objective:
         Of the classes; `DoubleDisCo` is that of a network with two scores.
     disco, regression
         What is added to it, if anything.
+    offsets
+        Of the logits of several classes, in the classification alone
+        (`particle_transformer.losses.class_prior.class_offsets`); empty: none.
     """
 
     classification: CrossEntropy | Focal | DoubleDisCo = field(default_factory=CrossEntropy)
     disco: Decorrelation | None = None
     regression: Auxiliary | None = None
+    offsets: tuple[float, ...] = ()
 
     @property
     def two_scores(self) -> bool:
@@ -124,7 +128,8 @@ class Objective:
             whole = gathered(logits), gathered(target), gathered(weight)
             terms = {"classification": self.classification(*whole)}
         else:
-            terms = {"classification": self.classification(logits, target, weight) * batch.share}
+            shifted = logits + logits.new_tensor(self.offsets) if self.offsets else logits
+            terms = {"classification": self.classification(shifted, target, weight) * batch.share}
         if self.disco is not None:
             chosen = torch.ones_like(target, dtype=torch.bool)  # (events,)
             if self.disco.classes == "background":

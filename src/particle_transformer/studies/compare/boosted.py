@@ -10,7 +10,7 @@ import numpy as np
 from particle_transformer.studies.compare.method import Trained, outputs_of, scored
 from particle_transformer.studies.compare.tables import engineered, raw, slots_of
 from particle_transformer.studies.compare.trees import Table, fit_trees, nodes_of, predict_trees
-from particle_transformer.training.network import NetworkTask
+from particle_transformer.training.network import NetworkTask, offsets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,8 @@ class TreesMethod:
         known = list(analysis.event.spectators)
         chosen = [known.index(text) for text in analysis.compare.features]
 
+        offsets = offsets_of(analysis, fold.training)
+
         def columns(events: Events) -> NDArray[np.float32]:
             return (
                 raw(events, slots) if self._section == "trees_raw" else engineered(events, chosen)
@@ -62,6 +64,7 @@ class TreesMethod:
                 np.concatenate([columns(events) for events in parts]),
                 np.concatenate([sample.target[events.process] for events in parts]),
                 np.concatenate([sample.weights(e.weight, e.process) for e in parts]),
+                offsets,
             )
 
         started = time.perf_counter()
@@ -77,7 +80,11 @@ class TreesMethod:
         best = int(booster.best_iteration)
         report(f"{best + 1} trees")
         test, validation, rate = scored(
-            lambda events: predict_trees(booster, columns(events), outputs=outputs), compared, fold
+            lambda events: predict_trees(
+                booster, columns(events), outputs=outputs, offsets=offsets
+            ),
+            compared,
+            fold,
         )
         return Trained(test, validation, seconds, nodes_of(booster), rate, best)
 

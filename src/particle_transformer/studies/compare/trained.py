@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kept", "Place", "fingerprint"]
 
-_VERSION = 1
+_VERSION = 2
 """Of the methods: raised when one of them is changed."""
 
 _NO_OUTCOME = ("loggers", "checkpoint_minutes", "ensemble")

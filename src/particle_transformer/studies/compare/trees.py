@@ -40,11 +40,26 @@ class Table:
         int64 (events,).
     weight
         float64 (events,): signed training weight.
+    offsets
+        Of the logits of several classes in the loss
+        (`particle_transformer.losses.class_prior.class_offsets`); empty: none.
     """
 
     columns: NDArray[np.float32]
     target: NDArray[np.int64]
     weight: NDArray[np.float64]
+    offsets: tuple[float, ...] = ()
+
+    def margins(self) -> NDArray[np.float32] | None:
+        """Where the logits begin, float32 (events, classes): all classes as probable as in training."""
+        if not self.offsets:
+            return None
+        return np.tile(-np.array(self.offsets, np.float32), (len(self.target), 1))
+
+    def shifted(self, logits: NDArray[np.floating], outputs: int) -> NDArray[np.float64]:
+        """What the loss sees of logits: float64 (events, outputs)."""
+        double = logits.reshape(len(self.target), outputs).astype(np.float64)
+        return double + np.array(self.offsets) if self.offsets else double
 
 
 def loss_derivatives(
@@ -118,20 +133,23 @@ def fit_trees(
     xgboost = require("xgboost", "compare")
     # Here weights only decide where columns are cut; derivatives of one's own have them already.
     trained = xgboost.QuantileDMatrix(
-        training.columns, label=training.target, weight=np.abs(training.weight)
-    )
-    watched = xgboost.QuantileDMatrix(validation.columns, label=validation.target, ref=trained)
+        training.columns, label=training.target, weight=np.abs(training.weight),
+        base_margin=training.margins(),
+    )  # fmt: skip
+    watched = xgboost.QuantileDMatrix(
+        validation.columns, label=validation.target, ref=trained,
+        base_margin=validation.margins(),
+    )  # fmt: skip
 
     def objective(logits: NDArray[np.floating], matrix: Any) -> tuple[Any, Any]:
         del matrix
-        return loss_derivatives(
-            logits.reshape(len(training.target), outputs), training.target, training.weight
-        )
+        shifted = training.shifted(logits, outputs)
+        return loss_derivatives(shifted, training.target, training.weight)
 
     def metric(logits: NDArray[np.floating], matrix: Any) -> tuple[str, float]:
         del matrix  # the only one that is watched is that of the validation events
-        shaped = logits.reshape(len(validation.target), outputs)
-        return "loss", loss(shaped, validation.target, validation.weight)
+        shifted = validation.shifted(logits, outputs)
+        return "loss", loss(shifted, validation.target, validation.weight)
 
     return xgboost.train(
         {
@@ -158,11 +176,15 @@ def fit_trees(
 
 
 def predict_trees(
-    booster: Any, columns: NDArray[np.float32], *, outputs: int
+    booster: Any, columns: NDArray[np.float32], *, outputs: int, offsets: tuple[float, ...] = ()
 ) -> NDArray[np.float64]:
-    """Logits float64 (events, outputs) of events float32 (events, columns)."""
+    """Logits float64 (events, outputs) of events float32 (events, columns).
+
+    `offsets` are those of the training events' `Table`.
+    """
     logits = booster.inplace_predict(columns, predict_type="margin")
-    return np.asarray(logits, dtype=np.float64).reshape(len(columns), outputs)
+    shaped = np.asarray(logits, dtype=np.float64).reshape(len(columns), outputs)
+    return shaped - np.array(offsets) if offsets else shaped
 
 
 def nodes_of(booster: Any) -> int:

@@ -61,6 +61,11 @@ class DeepSetsNetwork(Peer):
         self.event_network = hidden_layers([joined, *event_widths], dropout)
         self.last = nn.Linear(event_widths[-1], num_outputs)
 
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        return self.last
+
     def forward_packed(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs)."""
         objects, event = self.inputs(batch)

@@ -62,6 +62,11 @@ class DenseNetwork(Peer):
         self.hidden = hidden_layers([inputs + event_features, *widths], dropout)
         self.last = nn.Linear(widths[-1], num_outputs)
 
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        return self.last
+
     def forward_packed(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs)."""
         objects, event = self.inputs(batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from particle_transformer.studies.compare.peers.peer import Peer, padded
 
@@ -73,6 +74,13 @@ class PartNetwork(Peer):
             num_cls_layers=class_layers,
             trim=False,
         )
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        layer = self.transformer.fc[-1]
+        assert isinstance(layer, nn.Linear), "weaver-core's head ends with one"
+        return layer
 
     def forward_packed(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs)."""

@@ -117,6 +117,13 @@ class PublishedNetwork(Peer):
             nn.Linear(head_widths[-1], num_outputs),
         )
 
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        layer = self.head[-1]
+        assert isinstance(layer, nn.Linear), "an MLP ends with one"
+        return layer
+
     def forward_packed(self, batch: PackedBatch) -> Tensor:
         """Logits (events, num_outputs), with a class token of this call."""
         objects, event = self.inputs(batch)
