@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from particle_transformer.config.augmentation import check_augmentation
-from particle_transformer.config.comparison import Comparison, check_comparison
+from particle_transformer.config.comparison import Comparison
 from particle_transformer.config.corrections import Correction, Weight
 from particle_transformer.config.sections import (
     Collection,
@@ -130,7 +130,6 @@ class Analysis(Section):
         self._check_model()
         check_augmentation(self)
         check_training(self)
-        check_comparison(self)
         if not self.signal_regions:
             message = "no region has role: signal; expected at least one"
             raise problem(message, "regions")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from particle_transformer.config.types import Features, Real, Section, Whole, each_once, problem
-from particle_transformer.errors import nearest
 
-if TYPE_CHECKING:
-    from particle_transformer.config.analysis import Analysis
-
-__all__ = ["Comparison", "DeepSets", "Dense", "Part", "Trees", "check_comparison"]
+__all__ = ["Comparison", "DeepSets", "Dense", "Part", "Trees"]
 
 _Positive = Annotated[Real, Field(gt=0.0)]
 _Share = Annotated[Real, Field(gt=0.0, le=1.0)]
@@ -96,6 +92,15 @@ class Part(Section):
     class_layers: _Width = 2
 
 
+def _two_or_none(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if len(texts) not in (0, 2):
+        message = (
+            f"got {len(texts)}, expected two: what is sliced, and what is binned in each slice"
+        )
+        raise problem(message)
+    return texts
+
+
 class Comparison(Section):
     """How other classifiers are trained beside the network.
 
@@ -104,47 +109,21 @@ class Comparison(Section):
     seeds
         Trainings of every method and fold, which differ by their seeds.
     features
-        Engineered features of the trees, beside the event features: some of ``event.spectators``.
-        Empty: what can be said of each collection (see
+        Engineered features of the trees, beside the event features: expressions, evaluated as
+        ``event.spectators`` are. Empty: what can be said of each collection (see
         `particle_transformer.studies.compare.tables.engineered`).
     binned
-        Two of ``event.features`` or ``event.spectators``, such as HT and MET: the limit of an
-        analysis in slices of the first and bins of the second is compared, too. Empty: it is not.
+        Two such expressions, as of HT and MET: the limit of an analysis in slices of the first and
+        bins of the second is compared, too. Empty: it is not.
     trees, trees_raw, dense, deep_sets, part
         Settings of the methods.
     """
 
     seeds: Annotated[Whole, Field(ge=1)] = 5
     features: Annotated[Features, AfterValidator(each_once)] = ()
-    binned: Features = ()
+    binned: Annotated[Features, AfterValidator(_two_or_none)] = ()
     trees: Trees = Trees()
     trees_raw: Trees = Trees()
     dense: Dense = Dense()
     deep_sets: DeepSets = DeepSets()
     part: Part = Part()
-
-
-def check_comparison(analysis: Analysis) -> None:
-    """Check that the engineered features and the binned quantities are kept with the events.
-
-    Raises
-    ------
-    PydanticCustomError
-        See `problem`.
-    """
-    known = analysis.event.spectators
-    for text in analysis.compare.features:
-        if text not in known:
-            hint = nearest(text, known) if known else "there are none"
-            message = f"got {text!r}, expected one of event.spectators, as written there; {hint}"
-            raise problem(message, "compare.features")
-    if len(analysis.compare.binned) not in (0, 2):
-        message = f"got {len(analysis.compare.binned)} quantities, expected two: what is sliced, "
-        message += "and what is binned in each slice"
-        raise problem(message, "compare.binned")
-    columns = (*analysis.event.features, *known)
-    for text in analysis.compare.binned:
-        if text not in columns:
-            message = f"got {text!r}, expected one of event.features or event.spectators, as "
-            message += f"written there; {nearest(text, columns) if columns else 'there are none'}"
-            raise problem(message, "compare.binned")

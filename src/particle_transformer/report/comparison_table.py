@@ -91,11 +91,14 @@ def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
         ),
     )
     costs = ComparisonTable(
-        "Costs of one classifier",
-        ("method", "training time", "parameters", "events scored per second"),
+        "Costs of one classifier, and what to tune it with",
+        ("method", "validation loss", "training time", "parameters", "events scored per second"),
         tuple(
             (
                 method["label"],
+                "undefined"
+                if method["validation_loss"] is None
+                else f"{method['validation_loss']:.4f}",
                 f"{method['seconds']:.3g} s",
                 count(method["parameters"]),
                 f"{method['rate']:.3g}",

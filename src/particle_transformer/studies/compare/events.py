@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from particle_transformer.events import Events
     from particle_transformer.training.sample import Sample
 
-__all__ = ["ComparedEvents", "FoldEvents", "check_comparable"]
+__all__ = ["ComparedEvents", "FoldEvents", "check_comparable", "with_quantities"]
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,11 @@ class ComparedEvents:
         return ComparedEvents(analysis, manifest, events, control, tuple(folds))
 
     def columns(self, texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Two event features or spectators, float64 (events,) each."""
-        event = self.analysis.event
-        known = (*event.features, *event.spectators)
-        every = np.concatenate([self.events.event, self.events.spectators], axis=1)
-        first, second = (every[:, known.index(text)].astype(np.float64) for text in texts)
+        """Two spectators, float64 (events,) each."""
+        known = self.analysis.event.spectators
+        first, second = (
+            self.events.spectators[:, known.index(text)].astype(np.float64) for text in texts
+        )
         return first, second
 
     def test(self, score: NDArray[np.float64]) -> ScoredEvents:
@@ -196,3 +196,12 @@ def check_comparable(analysis: Analysis) -> None:
                 "the kind; compare an analysis file without it"
             )
             raise AnalysisFileError(message)
+
+
+def with_quantities(analysis: Analysis) -> Analysis:
+    """An analysis whose events have what ``compare`` asks for among their spectators."""
+    event, wanted = analysis.event, analysis.compare
+    every = dict.fromkeys((*event.spectators, *wanted.features, *wanted.binned))
+    return analysis.model_copy(
+        update={"event": event.model_copy(update={"spectators": tuple(every)})}
+    )

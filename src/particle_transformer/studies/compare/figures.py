@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from particle_transformer.evaluation import ScoredEvents
 
 __all__ = [
-    "AUC", "SIGNIFICANCE", "SeedScores", "calibration", "combined", "compare_figures", "roc", "undefined", "with_errors",
+    "AUC", "SIGNIFICANCE", "SeedScores", "calibration", "combined", "compare_figures", "roc", "undefined",
+    "validation_loss", "with_errors",
 ]  # fmt: skip
 
 AUC, SIGNIFICANCE = "auc", "significance"
@@ -343,3 +344,26 @@ def calibration(seeds: Sequence[SeedScores], *, folds: int, replicas: int) -> di
         noises = [error.noise for error in scaled if error.noise is not None]
         found["noise"] = float(np.mean(noises)) if len(noises) == len(scaled) else None
     return found
+
+
+def validation_loss(seeds: Sequence[SeedScores]) -> float | None:
+    """Cross-entropy of signal against background in the validation events: what to tune with.
+
+    Both get the same total weight in each fold; the mean over folds and seeds. None where a fold
+    lacks one of them.
+    """
+    found = []
+    for each in seeds:
+        validation = each.validation
+        for fold in np.unique(validation.fold):
+            own = validation.select(validation.fold == fold)
+            loss = 0.0
+            for chosen, score in ((own.is_signal, own.score), (~own.is_signal, 1 - own.score)):
+                total = float(np.sum(own.weight[chosen]))
+                if total <= 0:
+                    return None
+                smallest = np.finfo(np.float64).tiny
+                logarithm = np.log(np.maximum(score[chosen], smallest))
+                loss -= float(np.sum(own.weight[chosen] * logarithm)) / total / 2
+            found.append(loss)
+    return float(np.mean(found))

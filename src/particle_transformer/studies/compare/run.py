@@ -15,12 +15,17 @@ from particle_transformer.atomic import replacing
 from particle_transformer.config import dump_analysis
 from particle_transformer.data import Store, prepare
 from particle_transformer.evaluation import FitChoices, effective_events
-from particle_transformer.studies.compare.events import ComparedEvents, check_comparable
+from particle_transformer.studies.compare.events import (
+    ComparedEvents,
+    check_comparable,
+    with_quantities,
+)
 from particle_transformer.studies.compare.figures import (
     SeedScores,
     calibration,
     compare_figures,
     roc,
+    validation_loss,
 )
 from particle_transformer.studies.compare.limits import (
     Limits,
@@ -99,6 +104,7 @@ def compare(
         For every mistake in the input.
     """
     check_comparable(analysis)
+    analysis = with_quantities(analysis)
     chosen, absent = choose_methods(methods)
     number = analysis.compare.seeds if seeds is None else seeds
     with alone_in(out, MARK, progress, command="aot compare"):
@@ -178,6 +184,7 @@ def _result(
             "label": METHODS[name].label,
             **figures,
             "calibration": calibration(scores[name], folds=folds, replicas=evaluation.bootstrap),
+            "validation_loss": validation_loss(scores[name]),
             **_costs(kept[name]),
             "roc": roc(scores[name], replicas=evaluation.bootstrap),
         }
