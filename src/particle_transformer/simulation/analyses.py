@@ -44,7 +44,38 @@ regions:
 training: {{folds: 5, epochs: 20, ema: 0.99, negative_weights: keep{training}}}
 model: {{embed_dims: 64, pair_bias: true}}
 evaluation: {{working_points: [0.3, 0.5, 0.7], background_uncertainty: 0.1}}
+compare:
+  binned: [ht, met.pt]
+  features: # what boosted trees are given
+    - met.pt / sqrt(max(ht, 1))
+    - met.pt + ht
+    - count(jets.btag > 0.3)
+    - count(jets.btag > 0.7)
+    - max(jets.btag, default=0)
+    - sum(jets.btag)
+    - count(abs(jets.eta) > 2.4)
+    - min(abs(delta_phi(jets.phi, met.phi)), default=3.2)
+    - min(where(index(jets) < 4, abs(delta_phi(jets.phi, met.phi)), 3.2), default=3.2)
+    - max(abs(delta_phi(jets.phi, met.phi)), default=0)
+    - pt(sum(px(jets.pt, jets.phi)), sum(py(jets.pt, jets.phi)))
+    - invariant_mass(jets.pt, jets.eta, jets.phi, jets.mass)
+    - invariant_mass(where(index(jets) < 2, jets.pt, 0), jets.eta, jets.phi, where(index(jets) < 2, jets.mass, 0))
+    - invariant_mass(where(jets.btag > 0.3, jets.pt, 0), jets.eta, jets.phi, where(jets.btag > 0.3, jets.mass, 0))
+    - min(where(jets.btag > 0.3, transverse_mass(jets.pt, jets.phi, met.pt, met.phi), 2000), default=2000)
+    - min(transverse_mass(jets.pt, jets.phi, met.pt, met.phi), default=2000)
+    - max(jets.mass, default=0)
+    - max(jets.pt / max(ht, 1), default=0)
+{leading}
 """
+
+_LEADING = (
+    "nth(jets.pt, {0}, 0)",
+    "nth(abs(jets.eta), {0}, 5)",
+    "nth(abs(delta_phi(jets.phi, met.phi)), {0}, 3.2)",
+    "nth(jets.btag, {0}, -1)",
+    "nth(jets.mass, {0}, 0)",
+)
+_NUMBER_OF_LEADING = 4
 
 _SEEN_LEPTONS = """\
   electrons:
@@ -128,10 +159,15 @@ def _text(sample: Sample, analysis: AnalysisChoice, summaries: Mapping[str, Proc
         processes=_processes(names, summaries),
         event=_VETOED_LEPTONS if sample.lepton_veto else _SEEN_LEPTONS,
         regions=_VETO_REGIONS if sample.lepton_veto else _ONE_REGION,
+        leading="\n".join(
+            f"    - {text.format(number)}"
+            for number in range(_NUMBER_OF_LEADING)
+            for text in _LEADING
+        ),
         # One mass alone is no condition.
         training=", condition: [mass]" if len(masses) > 1 else "",
     )
-    simulated = {PROCESSES[name].role for name in names}
+    simulated = {"signal" if PROCESSES[name].role == "signal" else "background" for name in names}
     missing = [role for role in ("signal", "background") if role not in simulated]
     return (
         "".join(f"# No {role} process: add one before aot can train.\n" for role in missing) + text

@@ -112,11 +112,11 @@ PROCESSES = {
             ),
             0.7,
         ),
-        Process("TTbar", "tt̄", "background", ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on"), 0.5),
+        Process("TTbar", "tt̄", "top", ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on"), 0.5),
         Process(
             "ZToNuNu",
             "Z→νν̄ + jets",
-            "background",
+            "z",
             (
                 "WeakBosonAndParton:qqbar2gmZg = on",
                 "WeakBosonAndParton:qg2gmZq = on",
@@ -130,7 +130,7 @@ PROCESSES = {
         Process(
             "WToLNu",
             "W→ℓν + jets (ℓ = e, μ, τ)",
-            "background",
+            "w",
             (
                 "WeakBosonAndParton:qqbar2Wg = on",
                 "WeakBosonAndParton:qg2Wq = on",
@@ -156,14 +156,14 @@ PROCESSES = {
         Process(
             "SingleTop",
             "single top, t and s channel (Pythia has no tW)",
-            "background",
+            "top",
             ("Top:qq2tq(t:W) = on", "Top:ffbar2tqbar(s:W) = on"),
             0.5,
         ),
         Process(
             "Dibosons",
             "WW, WZ and ZZ, all decays",
-            "background",
+            "dibosons",
             (
                 "WeakDoubleBoson:ffbar2gmZgmZ = on",
                 "WeakDoubleBoson:ffbar2ZW = on",

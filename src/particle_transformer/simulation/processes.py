@@ -66,7 +66,7 @@ class Process:
     title
         What it is, in words.
     role
-        Its class in the analysis file: signal, background or qcd.
+        Its class in the analysis file: signal, or which kind of background.
     settings
         Lines for ``Pythia.readString``.
     keeps
