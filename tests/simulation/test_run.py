@@ -200,7 +200,7 @@ def test_a_sample_is_complete_and_consistent(tmp_path):
     analysis = yaml.safe_load(path.read_text())
     section = analysis["processes"]["ZToNuNu"]["cross_section"]
     assert section == pytest.approx(process["cross_section"], rel=1e-5)
-    assert analysis["processes"]["ZToNuNu"]["class"] == "background"
+    assert analysis["processes"]["ZToNuNu"]["class"] == "z"
 
 
 def _columns(path):
