@@ -57,7 +57,9 @@ def test_the_analyses_of_the_benchmark(tmp_path: Path) -> None:
     for analysis in analyses.values():
         assert analysis.signal_regions == ("signal",)
         assert "leptons == 0" in analysis.regions["signal"].select
-        assert analysis.regions["one_lepton"].role == "control"
+        for name in ("one_lepton_b", "one_lepton_no_b"):
+            assert analysis.regions[name].role == "control"
+            assert "leptons == 1" in analysis.regions[name].select
         assert {"TTbar", "SingleTop", "ZToNuNu", "WToLNu", "Dibosons"} <= set(analysis.processes)
     susy = analyses["analysis-susy.yaml"]
     assert susy.training.condition == ("mass",)

@@ -109,8 +109,12 @@ _VETO_REGIONS = """\
   signal:
     select: "met.pt > 200 and count(jets) >= 2 and leptons == 0"
     role: signal
-  one_lepton:    # tt̄, single top and W with the lepton that the signal region loses
-    select: "met.pt > 200 and count(jets) >= 2 and leptons == 1"
+  # tt̄ and W with the lepton that the signal region loses
+  one_lepton_b:
+    select: "met.pt > 200 and count(jets) >= 2 and leptons == 1 and any(jets.btag > 0.7)"
+    role: control
+  one_lepton_no_b:
+    select: "met.pt > 200 and count(jets) >= 2 and leptons == 1 and not any(jets.btag > 0.7)"
     role: control"""
 
 
