@@ -42,15 +42,15 @@ def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
         tuple(
             (
                 method["label"],
-                _text(method["auc"]),
+                _plain(method["auc"]),
                 *(_text(method["rejection"][point]) for point in points),
                 _text(method["significance"]),
-                _text(method["limit"]),
+                _plain(method["limit"]),
             )
             for method in methods.values()
         )
         + tuple(
-            (binned["label"], *("–",) * (len(points) + 2), _text(binned["limit"]))
+            (binned["label"], *("–",) * (len(points) + 2), _plain(binned["limit"]))
             for binned in [result["binned"]]
             if binned is not None
         ),
@@ -62,16 +62,16 @@ def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
         tuple(
             (
                 method["label"],
-                _text(method["versus"]["auc"]),
+                _plain(method["versus"]["auc"]),
                 *(_text(method["versus"]["rejection"][point]) for point in points),
                 _text(method["versus"]["significance"]),
-                _text(method["versus"]["limit"]),
+                _plain(method["versus"]["limit"]),
             )
             for method in methods.values()
             if "versus" in method
         )
         + tuple(
-            (binned["label"], *("–",) * (len(points) + 2), _text(binned["versus"]["limit"]))
+            (binned["label"], *("–",) * (len(points) + 2), _plain(binned["versus"]["limit"]))
             for binned in [result["binned"]]
             if binned is not None
         ),
@@ -101,7 +101,7 @@ def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
                 else f"{method['validation_loss']:.4f}",
                 f"{method['seconds']:.3g} s",
                 count(method["parameters"]),
-                f"{method['rate']:.3g}",
+                count(float(f"{method['rate']:.2g}")),
             )
             for method in methods.values()
         ),
@@ -146,10 +146,16 @@ def sentence(result: Mapping[str, Any]) -> str:
 
 def _text(figure: Mapping[str, Any]) -> str:
     if figure["value"] is None:
-        return f"undefined ({figure['reason']})"
+        return _plain(figure)
     effective = figure["effective_events"]
     mark = "*" if effective < EFFECTIVE_EVENTS else ""
-    return f"{figure_text(figure)} [{count(effective)}{mark}]"
+    return f"{_plain(figure)} [{count(effective)}{mark}]"
+
+
+def _plain(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None:
+        return f"undefined ({figure['reason']})"
+    return figure_text(figure)
 
 
 def _percent(figure: Mapping[str, Any]) -> str:
