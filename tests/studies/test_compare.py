@@ -435,3 +435,34 @@ def test_a_killed_comparison_goes_on_to_the_same_classifiers(tmp_path: Path) -> 
     for name, content in whole.items():
         assert np.array_equal(content["test"], killed[name]["test"]), name
     assert float(killed["network/fold-0-seed-0"]["seconds"]) > before
+
+
+def test_a_method_may_have_another_number_of_seeds(
+    done: tuple[Path, Analysis, dict[str, Any]], trainings: list[tuple[str, int, int]]
+) -> None:
+    out, analysis, result = done
+    fewer = compare(analysis, out, methods=CHEAP, seeds=2, seeds_of={"trees": 1})
+    assert trainings == []
+    assert [method["seeds"] for method in fewer["methods"].values()] == [2, 1, 2]
+    trees = fewer["methods"]["trees"]
+    assert trees["auc"]["seed_error"] is None
+    network = fewer["methods"]["network"]
+    assert network["auc"] == result["methods"]["network"]["auc"]
+    difference = network["auc"]["value"] - trees["auc"]["value"]
+    assert trees["versus"]["auc"]["value"] == pytest.approx(difference)
+    compare(analysis, out, methods=CHEAP, seeds=2)  # as the other tests expect it
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trees", "--seeds-of: got 'trees', expected METHOD=N with a number from 1 on"),
+        ("tree=2", "--seeds-of: tree is not compared; nearest: trees"),
+    ],
+)
+def test_mistakes_in_the_numbers_of_seeds(tmp_path: Path, text: str, message: str) -> None:
+    analysis_in(tmp_path)
+    arguments = ["compare", str(tmp_path / "analysis.yaml"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*arguments, "--method", "trees", "--seeds-of", text])
+    assert result.exit_code != 0
+    assert message in str(result.exception)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from particle_transformer.cli.progress import Progress, say
-from particle_transformer.errors import RankError
+from particle_transformer.errors import AnalysisFileError, RankError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -279,6 +279,10 @@ def compare(
         int | None,
         typer.Option(min=1, help="Classifiers of every method and fold; else compare.seeds."),
     ] = None,
+    seeds_of: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD=N", help="Another number for one method; may be repeated."),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Classifiers trained at once; one per core by default."),
@@ -300,7 +304,7 @@ def compare(
     try:
         with Progress() as progress:
             result = run(
-                analysis, out, store=store, methods=method or (), seeds=seeds,
+                analysis, out, store=store, methods=method or (), seeds=seeds, seeds_of=_numbers(seeds_of or ()),
                 workers=workers or available_cores(), unblind=unblind, progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
@@ -310,6 +314,18 @@ def compare(
     print_comparison(result)
     say(f"figures {out / 'compare.json'}")
     say(f"report {report}")
+
+
+def _numbers(texts: Sequence[str]) -> dict[str, int]:
+    """What ``--seeds-of`` gives: numbers by name."""
+    found = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if not (number.isdecimal() and int(number) > 0):
+            message = f"--seeds-of: got {text!r}, expected METHOD=N with a number from 1 on"
+            raise AnalysisFileError(message)
+        found[name] = int(number)
+    return found
 
 
 def simulate(

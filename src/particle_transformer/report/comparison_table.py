@@ -92,10 +92,18 @@ def comparison_tables(result: Mapping[str, Any]) -> tuple[ComparisonTable, ...]:
     )
     costs = ComparisonTable(
         "Costs of one classifier, and what to tune it with",
-        ("method", "validation loss", "training time", "parameters", "events scored per second"),
+        (
+            "method",
+            "seeds",
+            "validation loss",
+            "training time",
+            "parameters",
+            "events scored per second",
+        ),
         tuple(
             (
                 method["label"],
+                f"{method['seeds']}",
                 "undefined"
                 if method["validation_loss"] is None
                 else f"{method['validation_loss']:.4f}",
@@ -127,13 +135,14 @@ def markdown(result: Mapping[str, Any]) -> str:
 def sentence(result: Mapping[str, Any]) -> str:
     """What the figures are about, and how their errors were made."""
     events = result["events"]
-    seeds = result["seeds"]
+    numbers = sorted({method["seeds"] for method in result["methods"].values()})
+    seeds = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     spread = (
         f"the spread of {seeds} seeds and {result['replicas']} paired bootstrap replicas of the "
         "test events"
-        if seeds > 1
-        else f"{result['replicas']} paired bootstrap replicas of the test events alone: with one "
-        "seed its spread is unknown"
+        if numbers[0] > 1
+        else f"{result['replicas']} paired bootstrap replicas of the test events, and the spread of "
+        f"the seeds ({seeds}), which is unknown where there is one"
     )
     return (
         f"{events['signal']['events']} signal and {events['background']['events']} background "

@@ -14,6 +14,7 @@ from particle_transformer._version import __version__
 from particle_transformer.atomic import replacing
 from particle_transformer.config import dump_analysis
 from particle_transformer.data import Store, prepare
+from particle_transformer.errors import AnalysisFileError, nearest
 from particle_transformer.evaluation import FitChoices, effective_events
 from particle_transformer.studies.compare.events import (
     ComparedEvents,
@@ -60,6 +61,7 @@ def compare(
     store: Path | None = None,
     methods: Sequence[str] = (),
     seeds: int | None = None,
+    seeds_of: Mapping[str, int] | None = None,
     workers: int = 1,
     unblind: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
@@ -83,6 +85,8 @@ def compare(
         Names of `METHODS`; empty: all that are installed. The network is always trained.
     seeds
         Classifiers of every method and fold; None: ``compare.seeds``.
+    seeds_of
+        By method another number, where its training takes long.
     workers
         Processes that train classifiers at the same time, each on its share of the cores; 1
         trains in this one. Changes no classifier, but the times that are measured.
@@ -106,7 +110,12 @@ def compare(
     check_comparable(analysis)
     analysis = with_quantities(analysis)
     chosen, absent = choose_methods(methods)
-    number = analysis.compare.seeds if seeds is None else seeds
+    plain = analysis.compare.seeds if seeds is None else seeds
+    for name in seeds_of or {}:
+        if name not in chosen:
+            message = f"--seeds-of: {name} is not compared; {nearest(name, chosen)}"
+            raise AnalysisFileError(message)
+    number = {name: (seeds_of or {}).get(name, plain) for name in chosen}
     with alone_in(out, MARK, progress, command="aot compare"):
         compared = _begin(analysis, out, store, unblind, progress)
         place = store or out / "store"
@@ -144,7 +153,7 @@ def _result(
     compared: ComparedEvents,
     kept: Mapping[str, list[list[Trained]]],
     absent: Mapping[str, str],
-    seeds: int,
+    seeds: Mapping[str, int],
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Any]:
     analysis = compared.analysis
@@ -182,6 +191,7 @@ def _result(
             figures["versus"]["limit"] = limit_figure(limits[name], limits[REFERENCE], weight)
         methods[name] = {
             "label": METHODS[name].label,
+            "seeds": seeds[name],
             **figures,
             "calibration": calibration(scores[name], folds=folds, replicas=evaluation.bootstrap),
             "validation_loss": validation_loss(scores[name]),
@@ -209,7 +219,6 @@ def _result(
         "working_points": [f"{point:g}" for point in evaluation.working_points],
         "background_uncertainty": evaluation.background_uncertainty,
         "folds": folds,
-        "seeds": seeds,
         "replicas": evaluation.bootstrap,
         "reference": REFERENCE,
         "events": {

@@ -18,7 +18,7 @@ from particle_transformer.studies.compare.trained import Kept, Place, fingerprin
 from particle_transformer.workers import available_cores, run_in_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from particle_transformer.studies.compare.method import Trained
@@ -46,7 +46,7 @@ def train_all(
     out: Path,
     store: Path,
     chosen: Sequence[str],
-    seeds: int,
+    seeds: Mapping[str, int],
     workers: int,
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, list[list[Trained]]]:
@@ -59,7 +59,7 @@ def train_all(
     out
         The comparison's folder, with `MARK` in it.
     chosen, seeds
-        Methods, and how many classifiers of each for every fold.
+        Methods, and by method how many classifiers for every fold.
     workers
         Processes; 1 trains in this one. Each gets its share of this machine's cores.
     progress
@@ -73,8 +73,9 @@ def train_all(
     # Seed by seed: whoever stops early has something of every method.
     jobs = [
         _Job(name, seed, fold.fold)
-        for seed in range(seeds)
+        for seed in range(max(seeds.values()))
         for name in chosen
+        if seed < seeds[name]
         for fold in compared.folds
     ]
     missing = [job for job in jobs if place_of(compared, out, job).read() is None]
@@ -109,7 +110,9 @@ def train_all(
     if progress is not None:
         progress("training", len(jobs), len(jobs))
     digests = [fold.digest() for fold in compared.folds]
-    found: dict[str, list[list[Trained]]] = {name: [[] for _ in range(seeds)] for name in chosen}
+    found: dict[str, list[list[Trained]]] = {
+        name: [[] for _ in range(seeds[name])] for name in chosen
+    }
     for job in jobs:
         place = place_of(compared, out, job)
         kept = place.read()
