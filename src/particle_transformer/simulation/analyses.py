@@ -42,9 +42,13 @@ objects:    # absolute values: the physics is symmetric under reflections of η 
 regions:
 {regions}
 training: {{folds: 5, epochs: 20, ema: 0.99, negative_weights: keep{training}}}
-model: {{embed_dims: 64, pair_bias: true}}
+model: {{embed_dims: 64, pair_bias: true, dropout: 0.1}}
 evaluation: {{working_points: [0.3, 0.5, 0.7], background_uncertainty: 0.1}}
-compare:
+compare:    # settings with the lowest validation loss of four each, on another sample
+  trees: {{max_depth: 3}}
+  trees_raw: {{max_depth: 3}}
+  dense: {{dropout: 0.4}}
+  deep_sets: {{object_widths: [128, 128, 128], event_widths: [128, 128]}}
   binned: [ht, met.pt]
   features: # what boosted trees are given
     - met.pt / sqrt(max(ht, 1))
