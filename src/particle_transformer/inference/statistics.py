@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from particle_transformer.config import Analysis
     from particle_transformer.inference.out_of_fold import ScoredRun
 
-__all__ = ["statistics"]
+__all__ = ["compared_events", "statistics"]
 
 
 def statistics(
@@ -44,10 +44,7 @@ def statistics(
     test, validation = (
         events.select(events.in_any(regions)) for events in (scored.test, scored.validation)
     )
-    compared, training = test, scored.training
-    if analysis.training.negative_weights == "drop":
-        # Like with like: the networks were not trained on the others.
-        compared, training = (events.select(events.weight > 0) for events in (compared, training))
+    trained, compared = compared_events(scored)
     blocks = {
         "limit": limit,
         "calibration": evaluation.evaluate_calibration(
@@ -57,7 +54,7 @@ def statistics(
             bootstrap=analysis.evaluation.bootstrap,
             seed=analysis.training.seed,
         ),
-        "overtraining": evaluation.evaluate_overtraining(compared, training, folds=folds),
+        "overtraining": evaluation.evaluate_overtraining(compared, trained, folds=folds),
         "stability": evaluation.evaluate_stability(
             scored.test,
             scored.validation,
@@ -68,6 +65,29 @@ def statistics(
         ),
     }
     return blocks, workspace
+
+
+def compared_events(
+    scored: ScoredRun,
+) -> tuple[evaluation.ScoredEvents, evaluation.ScoredEvents]:
+    """Training events of each network, scored by it, and test events to compare them with.
+
+    Parameters
+    ----------
+    scored
+        The run with its scores.
+
+    Returns
+    -------
+    training, test
+        In the signal regions. Where events with negative weights are not trained on, neither has
+        any: like is compared with like.
+    """
+    test = scored.test.select(scored.test.in_any(scored.analysis.signal_regions))
+    training = scored.training
+    if scored.analysis.training.negative_weights == "drop":
+        return training.select(training.weight > 0), test.select(test.weight > 0)
+    return training, test
 
 
 def _limit(
