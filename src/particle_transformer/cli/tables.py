@@ -159,7 +159,8 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         compared = [] if before is None else ["" if other is None else _shown(other)]
         table.add_row(name, *compared, _shown(figure), f"{figure['effective_events']:.0f}")
     Console().print(table)
-    say(limit_text(metrics["limit"]))
+    if "limit" in metrics:
+        say(limit_text(metrics["limit"]))
     for sentence in failed_folds(metrics):
         say(sentence)
 
