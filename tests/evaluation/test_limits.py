@@ -289,7 +289,7 @@ def test_pulls_of_the_asimov_data_are_zero_and_constraints_tell_what_is_learnt()
     assert all(0 < (pull.constraint or 0) <= 1 + 1e-9 for pull in constrained)
     # 300 of 350 events tell a normalisation that is known to 30 %.
     assert (by_name["unc_wjets"].constraint or 1) < 0.5
-    assert (by_name["stat_sr[0]"].constraint or 0) > 0.7
+    assert (by_name["stat_background_sr[0]"].constraint or 0) > 0.7
 
 
 def test_pull_by_hand():
@@ -354,7 +354,7 @@ def test_impacts_report_progress_and_leave_out_the_constant_parameters():
     found = counting([1.0, 2.0], [50.0, 60.0], [0.1, 0.0])
     steps = []
     (impact,) = impacts(found, progress=lambda done, total: steps.append((done, total)))
-    assert impact.name == "stat_sr[0]"
+    assert impact.name == "stat_background_sr[0]"
     assert steps == [(1, 1)]
 
 

@@ -55,11 +55,11 @@ def test_content_by_hand():
     }
     assert modifiers(workspace, "top") == {
         ("norm_top", "normfactor"): None,
-        ("stat_signal", "staterror"): pytest.approx([5.0, 2.0]),
+        ("stat_background_signal", "staterror"): pytest.approx([5.0, 2.0]),
     }
     assert modifiers(workspace, "zjets", 1) == {
         ("unc_zjets", "normsys"): {"hi": 1.25, "lo": 0.8},
-        ("stat_control", "staterror"): pytest.approx([2.0]),
+        ("stat_background_control", "staterror"): pytest.approx([2.0]),
     }
     assert workspace.spec["observations"] == [
         {"name": "signal", "data": [80.0, 30.0]},
@@ -68,7 +68,7 @@ def test_content_by_hand():
     model = workspace_model(json.loads(json.dumps(workspace.spec)))
     assert model.config.poi_name == "mu"
     parameters = dict(zip(model.config.par_names, model.config.suggested_init(), strict=True))
-    parameters |= {"mu": 2.0, "norm_top": 1.5, "stat_signal[1]": 1.1, "unc_zjets": 1.0}
+    parameters |= {"mu": 2.0, "norm_top": 1.5, "stat_background_signal[1]": 1.1, "unc_zjets": 1.0}
     expected = model.expected_actualdata([parameters[name] for name in model.config.par_names])
     # Regions are in alphabetical order in pyhf.
     assert expected == pytest.approx(
@@ -82,7 +82,7 @@ def test_content_by_hand():
 
 def test_statistical_error_is_that_of_the_backgrounds_together():
     workspace = build_workspace([region(**SIMPLE)], ["sig"])
-    widths = workspace_model(workspace.spec).config.param_set("stat_signal").width()
+    widths = workspace_model(workspace.spec).config.param_set("stat_background_signal").width()
     assert widths == pytest.approx([np.hypot(5, 3) / 80, np.hypot(2, 1) / 30])
     signal = workspace_model(workspace.spec).config.param_set("stat_signal_signal").width()
     assert signal == pytest.approx([0.1, 0.1])
@@ -141,7 +141,7 @@ def test_negative_bins_are_set_to_zero_and_noted():
     workspace = build_workspace([FitRegion("signal", nominal, varied)], ["sig"])
     assert sample(workspace, "rare")["data"] == [3.0, 0.0]
     # Its Σw² stays in the error of the bin.
-    widths = workspace_model(workspace.spec).config.param_set("stat_signal").width()
+    widths = workspace_model(workspace.spec).config.param_set("stat_background_signal").width()
     assert widths[1] == pytest.approx(np.sqrt(2.0**2 + 0.25) / 20)
     assert workspace.notes == (
         (
@@ -211,7 +211,9 @@ def test_variation_that_empties_a_process_is_refused(side):
         build_workspace([region(varied, **SIMPLE)], ["sig"])
 
 
-@pytest.mark.parametrize("name", ["mu", "stat_signal", "norm_top", "unc_sig"])
+@pytest.mark.parametrize(
+    "name", ["mu", "stat_background_signal", "stat_signal_signal", "norm_top", "unc_sig"]
+)
 def test_variation_with_the_name_of_another_parameter(name):
     varied = {name: {"up": {"top": np.array([55.0, 22.0])}}}
     with pytest.raises(SampleError, match=f"variation {name}: the name belongs to another"):

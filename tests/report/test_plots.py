@@ -13,12 +13,12 @@ from matplotlib.patches import StepPatch
 
 from evaluation.samples import realistic, scored
 from particle_transformer.evaluation import evaluate, reliability, roc_band
+from particle_transformer.report.check_plots import reliability_plot
 from particle_transformer.report.curves import auc_by_fold, best_epoch, roc_plot, training_curves
 from particle_transformer.report.histograms import feature_edges, filled, shape
 from particle_transformer.report.score_plots import (
     feature_shapes,
     overlay_factor,
-    reliability_plot,
     score_edges,
     score_shapes,
     score_stack,

@@ -126,6 +126,8 @@ def print_comparison(result: dict[str, Any]) -> None:
 
 def print_metrics(metrics: dict[str, Any]) -> None:
     """The headline figures with their errors."""
+    from particle_transformer.report.statistics_tables import limit_text
+
     table = Table("figure", title="Out-of-fold performance, events in signal regions")
     before = metrics.get("before")
     if before is not None:
@@ -157,6 +159,8 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         compared = [] if before is None else ["" if other is None else _shown(other)]
         table.add_row(name, *compared, _shown(figure), f"{figure['effective_events']:.0f}")
     Console().print(table)
+    if "limit" in metrics:
+        say(limit_text(metrics["limit"]))
     for sentence in failed_folds(metrics):
         say(sentence)
 

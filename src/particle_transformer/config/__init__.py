@@ -7,13 +7,13 @@ from particle_transformer.config.analysis import (
 )
 from particle_transformer.config.comparison import Comparison, DeepSets, Dense, Part, Trees
 from particle_transformer.config.corrections import Correction, CorrectionLookup
+from particle_transformer.config.evaluation import Evaluation, Limit
 from particle_transformer.config.load import dump_analysis, load_analysis, parse_analysis
 from particle_transformer.config.loggers import Logger
 from particle_transformer.config.objectives import DisCo, DoubleDisCo, Loss, Regression
 from particle_transformer.config.sections import (
     Collection,
     Era,
-    Evaluation,
     EventFeatures,
     Model,
     Process,
@@ -43,6 +43,7 @@ __all__ = [
     "Evaluation",
     "EventFeatures",
     "FeatureSymmetries",
+    "Limit",
     "Logger",
     "Loss",
     "Model",

@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from particle_transformer.config.augmentation import check_augmentation
 from particle_transformer.config.comparison import Comparison
 from particle_transformer.config.corrections import Correction, Weight
+from particle_transformer.config.evaluation import FIT_ROLES, Evaluation, check_evaluation
 from particle_transformer.config.sections import (
     Collection,
     Era,
-    Evaluation,
     EventFeatures,
     Model,
     Process,
@@ -92,6 +92,27 @@ class Analysis(Section):
         return tuple(name for name, region in self.regions.items() if region.role == "signal")
 
     @property
+    def fit_regions(self) -> tuple[str, ...]:
+        """The regions that are fitted together, in the order of the file."""
+        chosen = self.evaluation.limit.regions
+        return tuple(
+            name
+            for name, region in self.regions.items()
+            if (name in chosen if chosen else region.role in FIT_ROLES)
+        )
+
+    @property
+    def fit_normalisation(self) -> dict[str, float]:
+        """Relative uncertainty of the normalisation of each process that has one in the fit."""
+        limit = self.evaluation.limit
+        assumed = {
+            name: self.evaluation.background_uncertainty
+            for name in self.training_processes
+            if self.class_of(name) != SIGNAL and name not in limit.free
+        }
+        return {name: value for name, value in (assumed | limit.normalisation).items() if value}
+
+    @property
     def varied(self) -> tuple[Varied, ...]:
         """Every side of every variation, in the order of the file, up before down."""
         return varied_sides(self)
@@ -130,6 +151,7 @@ class Analysis(Section):
         self._check_model()
         check_augmentation(self)
         check_training(self)
+        check_evaluation(self)
         if not self.signal_regions:
             message = "no region has role: signal; expected at least one"
             raise problem(message, "regions")

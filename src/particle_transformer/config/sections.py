@@ -28,7 +28,6 @@ __all__ = [
     "Clean",
     "Collection",
     "Era",
-    "Evaluation",
     "EventFeatures",
     "Model",
     "Process",
@@ -268,23 +267,3 @@ class Model(Section):
                 # Where the user gave embed_dims alone, that is the key to mend.
                 raise problem(message, "embed_dims" if width == self.embed_dims else name)
         return self
-
-
-class Evaluation(Section):
-    """What the evaluation reports.
-
-    Attributes
-    ----------
-    working_points
-        Signal efficiencies at which the background rejection is given.
-    background_uncertainty
-        Relative systematic uncertainty of the background yield in the significance.
-    bootstrap
-        Resamplings for the errors.
-    """
-
-    working_points: Annotated[
-        tuple[Annotated[Real, Field(gt=0.0, lt=1.0)], ...], Field(min_length=1)
-    ] = (0.3, 0.5, 0.7)
-    background_uncertainty: Annotated[Real, Field(ge=0.0)] = 0.1
-    bootstrap: Annotated[Whole, Field(ge=2)] = 200

@@ -14,12 +14,17 @@ from particle_transformer.evaluation.binning import (
     optimal_binnings,
 )
 from particle_transformer.evaluation.bootstrap import RocBand, poisson_bootstrap, roc_band
-from particle_transformer.evaluation.calibration import Reliability, reliability
+from particle_transformer.evaluation.calibration import (
+    Reliability,
+    evaluate_calibration,
+    reliability,
+)
 from particle_transformer.evaluation.correlation import correlation_matrix
 from particle_transformer.evaluation.distance_correlation import distance_correlation_squared
 from particle_transformer.evaluation.failures import failed_folds
 from particle_transformer.evaluation.figure import Figure, effective_events
 from particle_transformer.evaluation.fit_regions import BinnedEvents, FitRegion, fit_regions
+from particle_transformer.evaluation.fit_summary import evaluate_limit, undefined_limit
 from particle_transformer.evaluation.hypotheses import Hypothesis, evaluate_hypotheses
 from particle_transformer.evaluation.likelihood import FitResult, Likelihood, workspace_model
 from particle_transformer.evaluation.limits import (
@@ -28,11 +33,16 @@ from particle_transformer.evaluation.limits import (
     expected_significance,
 )
 from particle_transformer.evaluation.metrics import evaluate
-from particle_transformer.evaluation.overtraining import KolmogorovSmirnov, kolmogorov_smirnov
+from particle_transformer.evaluation.overtraining import (
+    KolmogorovSmirnov,
+    evaluate_overtraining,
+    kolmogorov_smirnov,
+)
 from particle_transformer.evaluation.ranking import (
     FittedYields,
     Impact,
     Pull,
+    before_fit,
     fitted_yields,
     impacts,
     pulls,
@@ -52,7 +62,12 @@ from particle_transformer.evaluation.roc import (
     auc_unweighted,
     roc_curve,
 )
-from particle_transformer.evaluation.score_stability import Stability, stability
+from particle_transformer.evaluation.score_stability import (
+    Stability,
+    VariedEvents,
+    evaluate_stability,
+    stability,
+)
 from particle_transformer.evaluation.scored import ScoredEvents
 from particle_transformer.evaluation.sculpting import sculpting
 from particle_transformer.evaluation.sensitivity import (
@@ -110,10 +125,12 @@ __all__ = [
     "SlicedBinning",
     "Stability",
     "Template",
+    "VariedEvents",
     "Workspace",
     "asimov_significance",
     "auc",
     "auc_unweighted",
+    "before_fit",
     "bias_and_resolution",
     "bin_events",
     "binned_significance",
@@ -126,8 +143,12 @@ __all__ = [
     "efficiency",
     "evaluate",
     "evaluate_abcd",
+    "evaluate_calibration",
     "evaluate_hypotheses",
+    "evaluate_limit",
+    "evaluate_overtraining",
     "evaluate_regression",
+    "evaluate_stability",
     "expected_limit",
     "expected_significance",
     "failed_folds",
@@ -155,6 +176,7 @@ __all__ = [
     "sculpting",
     "signal_threshold",
     "stability",
+    "undefined_limit",
     "with_temperatures",
     "workspace_model",
 ]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from particle_transformer.evaluation.figure import Figure
 from particle_transformer.evaluation.roc import weight_defect
+from particle_transformer.evaluation.temperature import (
+    calibration_error,
+    fold_temperatures,
+    with_temperatures,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.evaluation.scored import ScoredEvents
 
-__all__ = ["Reliability", "reliability"]
+__all__ = ["Reliability", "evaluate_calibration", "reliability"]
 
 
 @dataclass(frozen=True)
@@ -73,3 +79,50 @@ def reliability(events: ScoredEvents, bins: int = 15) -> Reliability | None:
         # Error propagation of a ratio of two correlated weighted sums.
         error[position] = np.sqrt(np.sum((w * (signal - fraction[position])) ** 2)) / total
     return Reliability(mean, fraction, error)
+
+
+def evaluate_calibration(
+    test: ScoredEvents,
+    validation: ScoredEvents,
+    *,
+    folds: int,
+    bootstrap: int = 200,
+    seed: int = 1,
+) -> dict[str, Any]:
+    """Calibration error of the scores as they are and as scaled by temperatures, ready for JSON.
+
+    Parameters
+    ----------
+    test
+        Test events of all folds.
+    validation
+        Validation events of each network, from which its temperature comes.
+    folds
+        How many networks there are.
+    bootstrap, seed
+        As in `evaluate`.
+
+    Returns
+    -------
+    dict
+        ``temperatures`` by fold (None where undefined), ``before`` and ``after``: figures, with
+        the ``noise`` that perfect scores would show (`CalibrationError`).
+    """
+    temperatures, reason = fold_temperatures(validation, folds)
+
+    def error(events: ScoredEvents) -> dict[str, Any]:
+        found = calibration_error(events, replicas=bootstrap, seed=seed)
+        return found.figure.to_json() | {"noise": found.noise}
+
+    before = error(test)
+    if reason is None:
+        after = error(with_temperatures(test, temperatures))
+    else:
+        effective = before["effective_events"]
+        undefined = Figure(None, effective_events=effective, reason=reason)
+        after = undefined.to_json() | {"noise": None}
+    return {
+        "temperatures": {str(fold): temperatures.get(fold) for fold in range(folds)},
+        "before": before,
+        "after": after,
+    }

@@ -90,7 +90,7 @@ class ChannelWriter:
             for variation, (up, down) in shifted.items():
                 modifiers += self._variation(variation, yields, up, down)
             if self._statistical:
-                kind = "stat_signal" if process in self._signals else "stat"
+                kind = "stat_signal" if process in self._signals else "stat_background"
                 errors = region.nominal[process].error.tolist()
                 modifiers.append(
                     {"name": f"{kind}_{region.name}", "type": "staterror", "data": errors}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from particle_transformer.evaluation.roc import weight_defect
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["KolmogorovSmirnov", "kolmogorov_smirnov"]
+    from particle_transformer.evaluation.scored import ScoredEvents
+
+__all__ = ["KolmogorovSmirnov", "evaluate_overtraining", "kolmogorov_smirnov"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,55 @@ def kolmogorov_smirnov(
     root = np.sqrt(effective[0] * effective[1] / sum(effective))
     p_value = _kolmogorov(float((root + 0.12 + 0.11 / root) * distance))
     return KolmogorovSmirnov(distance, p_value, effective)
+
+
+def evaluate_overtraining(
+    test: ScoredEvents, training: ScoredEvents, *, folds: int
+) -> dict[str, Any]:
+    """Compare the scores of training and test events for every network and class.
+
+    Parameters
+    ----------
+    test
+        Test events, each scored by the network that never saw it.
+    training
+        Training events; ``training.fold`` is the network that was trained with the event and
+        scored it.
+    folds
+        How many networks there are.
+
+    Returns
+    -------
+    dict
+        ``classes``: by class and fold the ``distance``, the ``p_value``, the ``effective_events``
+        of both samples and the ``reason``. ``p_value``: the least of them times their number
+        (Bonferroni), at most 1, which holds however the comparisons depend on each other; None
+        where there is none. ``comparisons``: their number.
+    """
+    classes: dict[str, dict[str, Any]] = {}
+    p_values = []
+    for name in dict.fromkeys(test.process_class):
+        own = [number for number, kind in enumerate(test.process_class) if kind == name]
+        classes[name] = {}
+        for fold in range(folds):
+            first, second = (
+                events.select(np.isin(events.process, own) & (events.fold == fold))
+                for events in (training, test)
+            )
+            found = kolmogorov_smirnov(first.score, first.weight, second.score, second.weight)
+            if found.p_value is not None:
+                p_values.append(found.p_value)
+            classes[name][str(fold)] = {
+                "distance": found.distance,
+                "p_value": found.p_value,
+                "effective_events": list(found.effective_events),
+                "reason": found.reason,
+            }
+    return {
+        "p_value": min(1.0, len(p_values) * min(p_values)) if p_values else None,
+        "comparisons": len(p_values),
+        "classes": classes,
+    }
 
 
 def _kolmogorov(x: float) -> float:

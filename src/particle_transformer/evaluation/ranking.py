@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particle_transformer.evaluation.likelihood import FitResult
 from particle_transformer.evaluation.template import Template
 
 if TYPE_CHECKING:
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from particle_transformer.evaluation.likelihood import FitResult, Likelihood
+    from particle_transformer.evaluation.likelihood import Likelihood
 
-__all__ = ["FittedYields", "Impact", "Pull", "fitted_yields", "impacts", "pulls"]
+__all__ = ["FittedYields", "Impact", "Pull", "before_fit", "fitted_yields", "impacts", "pulls"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,22 @@ class FittedYields:
 
     processes: dict[str, NDArray[np.float64]]
     total: Template
+
+
+def before_fit(likelihood: Likelihood) -> FitResult:
+    """What is known before any fit, in the form of one: nominal values and their constraints.
+
+    The signal strength is 0. Free parameters, which nothing constrains, have no error here.
+
+    Parameters
+    ----------
+    likelihood
+        Of the model.
+    """
+    width = np.nan_to_num(likelihood.constraint)
+    data = likelihood.asimov(likelihood.initial)
+    nll = likelihood.nll(likelihood.initial, data)
+    return FitResult(likelihood.initial.copy(), nll, np.diag(width**2))
 
 
 def fitted_yields(likelihood: Likelihood, fitted: FitResult) -> dict[str, FittedYields]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from particle_transformer.errors import SampleError
 from particle_transformer.evaluation.figure import Figure, effective_events
+from particle_transformer.evaluation.rejection import fold_thresholds
 from particle_transformer.evaluation.roc import weight_defect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Stability", "stability"]
+    from particle_transformer.evaluation.scored import ScoredEvents
+
+__all__ = ["Stability", "VariedEvents", "evaluate_stability", "stability"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,113 @@ def stability(
         for key, cut in cuts.items()
     }
     return Stability(shift, change, by_cut)
+
+
+@dataclass(frozen=True)
+class VariedEvents:
+    """Events under one side of a variation.
+
+    Attributes
+    ----------
+    events
+        The simulated events that are in a region then, scored by the networks of their own folds.
+    row
+        int64 (events,): which of the nominal events each one is; −1 for those that are nominally
+        in no region, or of another sample.
+    """
+
+    events: ScoredEvents
+    row: NDArray[np.int64]
+
+
+def evaluate_stability(
+    test: ScoredEvents,
+    validation: ScoredEvents,
+    varied: Mapping[str, Mapping[str, VariedEvents]],
+    *,
+    working_points: Sequence[float],
+    folds: int,
+    signal_regions: Sequence[str],
+) -> dict[str, Any]:
+    """Change of scores, yields and efficiencies of every process, ready for JSON.
+
+    Parameters
+    ----------
+    test
+        All simulated events, nominal, each scored by the network of its own fold.
+    validation
+        Validation events of each network, from which the thresholds come.
+    varied
+        By variation and side.
+    working_points
+        Signal efficiencies.
+    folds
+        How many networks there are.
+    signal_regions
+        The regions of role signal: the figures are about the events in any of them, nominally or
+        as varied.
+
+    Returns
+    -------
+    dict
+        By variation, side and process: ``mean_shift``, ``yield_change`` and, by working point,
+        ``efficiency_change`` (`Stability`).
+    """
+    chosen = validation.select(validation.in_any(signal_regions))
+    points = {f"{point:g}": fold_thresholds(chosen, point, folds) for point in working_points}
+    return {
+        name: {
+            side: _by_process(test, other, points, folds, signal_regions)
+            for side, other in sides.items()
+        }
+        for name, sides in varied.items()
+    }
+
+
+def _by_process(
+    test: ScoredEvents,
+    varied: VariedEvents,
+    points: Mapping[str, tuple[Mapping[int, float], str | None]],
+    folds: int,
+    signal_regions: Sequence[str],
+) -> dict[str, Any]:
+    shifted, row = varied.events, varied.row
+    known, new = row >= 0, np.flatnonzero(row < 0)
+
+    def joined(nominal: NDArray[Any], added: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([nominal, added[new]])
+
+    # One row for each event that is in a region nominally, as varied, or both.
+    fold = joined(test.fold, shifted.fold)
+    process = joined(test.process, shifted.process)
+    score = joined(test.score, shifted.score)
+    weight = joined(np.where(test.in_any(signal_regions), test.weight, 0.0), 0 * shifted.weight)
+    inside = np.where(shifted.in_any(signal_regions), shifted.weight, 0.0)
+    varied_score, varied_weight = score.copy(), joined(np.zeros(len(test)), inside)
+    varied_score[row[known]] = shifted.score[known]
+    varied_weight[row[known]] = inside[known]
+    cuts = {}
+    for point, (thresholds, reason) in points.items():
+        if reason is None:
+            by_fold = np.array([thresholds[number] for number in range(folds)])
+            cuts[point] = by_fold[fold]
+    found = {}
+    for number, name in enumerate(test.processes):
+        own = process == number
+        columns = (score[own], weight[own], varied_score[own], varied_weight[own])
+        changes = stability(*columns, {point: cut[own] for point, cut in cuts.items()}, name)
+        undefined = {
+            point: Figure(None, effective_events=effective_events(weight[own]), reason=reason)
+            for point, (_, reason) in points.items()
+            if reason is not None
+        }
+        efficiencies = changes.efficiency_change | undefined
+        found[name] = {
+            "mean_shift": changes.mean_shift.to_json(),
+            "yield_change": changes.yield_change.to_json(),
+            "efficiency_change": {point: efficiencies[point].to_json() for point in points},
+        }
+    return found
 
 
 def _efficiency_change(

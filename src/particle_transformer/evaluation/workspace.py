@@ -16,7 +16,7 @@ all regions in one likelihood, with these parameters:
 A variation's own name
     One parameter with a unit Gaussian constraint moves all regions and processes together: the
     change of the process's total as ``normsys``, that of its shape at fixed total as ``histosys``.
-``stat_REGION``, ``stat_signal_REGION``
+``stat_background_REGION``, ``stat_signal_REGION``
     One factor for each bin with the relative statistical error √Σw²/Σw of all backgrounds
     together (R. Barlow, C. Beeston, Comp. Phys. Comm. 77 (1993) 219, in the lighter form of
     J. Conway, arXiv:1103.0354), and another of the signal, whose error must not depend on ``mu``.
@@ -174,7 +174,7 @@ def _check_names(
         if not 0 < value < math.inf:
             message = f"process {process}: uncertainty {value:g}, expected more than 0"
             raise SampleError(message)
-    reserved = {PARAMETER, *(f"stat_{name}" for name in names)}
+    reserved = {PARAMETER, *(f"stat_background_{name}" for name in names)}
     reserved |= {f"stat_signal_{name}" for name in names}
     reserved |= {f"{kind}_{process}" for kind in ("norm", "unc") for process in processes}
     for region in regions:

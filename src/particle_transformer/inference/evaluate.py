@@ -16,6 +16,7 @@ from particle_transformer.inference.before import RunScores, figures_before
 from particle_transformer.inference.columns import hypothesis_column, regression_columns
 from particle_transformer.inference.out_of_fold import ScoredRun, score_run
 from particle_transformer.inference.score import signal_probability
+from particle_transformer.inference.statistics import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ __all__ = ["evaluate_run"]
 
 METRICS = "metrics.json"
 SCORES = "scores.parquet"
+WORKSPACE = "workspace.json"
 
 
 def evaluate_run(
@@ -50,6 +52,10 @@ def evaluate_run(
     (``score_mass_1000``) and the block ``hypotheses`` with the figures of each; columns of
     regressed quantities (``regression_…``) and the block ``regression``; columns of two scores
     (``score_1``, ``score_2``) and the block ``abcd``.
+
+    The statistics (docs/statistics.md) are the blocks ``limit``, ``calibration``, ``overtraining``
+    and ``stability``, and the HistFactory model ``evaluation/workspace.json``; where the limit is
+    undefined, the block says why, and there is no such file.
 
     Parameters
     ----------
@@ -74,6 +80,8 @@ def evaluate_run(
     """
     scored = score_run(run, progress=progress)
     metrics = _metrics(scored, progress)
+    blocks, workspace = statistics(scored, progress=progress)
+    metrics |= blocks
     spectators = dict(
         zip(scored.analysis.event.spectators, scored.events.spectators.T, strict=True)
     )
@@ -90,7 +98,11 @@ def evaluate_run(
     try:
         run.evaluation.mkdir(exist_ok=True)
         _write_scores(run.evaluation / SCORES, scored)
-        _write_text(run.evaluation / METRICS, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        if workspace is None:
+            (run.evaluation / WORKSPACE).unlink(missing_ok=True)  # that of an earlier evaluation
+        else:
+            _write_json(run.evaluation / WORKSPACE, workspace.spec)
+        _write_json(run.evaluation / METRICS, metrics)
     except OSError as error:
         message = f"{run.evaluation}: cannot be written ({error.strerror or error})"
         raise OutputError(message) from error
@@ -178,6 +190,6 @@ def _write_scores(path: Path, scored: ScoredRun) -> None:
         pq.write_table(pa.table(columns), partial)
 
 
-def _write_text(path: Path, text: str) -> None:
+def _write_json(path: Path, content: dict[str, Any]) -> None:
     with replacing(path) as partial:
-        partial.write_text(text)
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

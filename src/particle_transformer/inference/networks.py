@@ -101,6 +101,7 @@ class RunNetworks:
 
     def __init__(self, run: RunFolder, record: Mapping[str, Any]) -> None:
         self._run = run
+        self._loaded: dict[int, FoldNetworks] = {}
         self.per_fold = int(record["ensemble"])
         model, metadata = load_artefact(run.network(0))
         self.outputs = int(model.arguments["num_outputs"])
@@ -115,8 +116,10 @@ class RunNetworks:
             self._process_point = known.process_point
 
     def of_fold(self, fold: int) -> FoldNetworks:
-        """The networks that never read `fold`, loaded."""
-        return FoldNetworks(self._run, fold, self.per_fold)
+        """The networks that never read `fold`, loaded once."""
+        if fold not in self._loaded:
+            self._loaded[fold] = FoldNetworks(self._run, fold, self.per_fold)
+        return self._loaded[fold]
 
     def signals(self, point: int) -> list[int]:
         """The processes of a hypothesis, as the store numbers them."""

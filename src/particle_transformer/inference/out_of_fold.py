@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from particle_transformer.events import Events
     from particle_transformer.inference.score import Predictions
 
-__all__ = ["ScoredRun", "score_run"]
+__all__ = ["ScoredRun", "score_run", "scored_events"]
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,17 @@ class ScoredRun:
         The same events with scores, for evaluation.
     validation
         Validation events of each network, scored by it.
+    training
+        Training events of each network, scored by it, to look for overtraining: of the network of
+        fold f those in the next fold, so that every event is here once at most.
     validation_logits
         float64 (validation events, outputs).
     hypotheses
         Of networks that are conditioned on parameters: the scores under each hypothesis.
     two_scores
         Whether the two logits are two scores of signal, not those of two classes.
+    networks
+        What scored them.
     """
 
     analysis: Analysis
@@ -68,9 +73,11 @@ class ScoredRun:
     regression: NDArray[np.float64]
     test: ScoredEvents
     validation: ScoredEvents
+    training: ScoredEvents
     validation_logits: NDArray[np.float64]
     hypotheses: tuple[Hypothesis, ...]
     two_scores: bool
+    networks: RunNetworks
 
 
 def score_run(
@@ -106,10 +113,14 @@ def score_run(
     used = np.logical_or.reduce([events.regions[name] for name in analysis.signal_regions])
     unused = np.flatnonzero(~used)
     roles = [split_roles(events.identity, number, folds) for number in range(folds)]
+    seen = [
+        training[used[training] & (fold[training] == (number + 1) % folds)]
+        for number, (training, _, _) in enumerate(roles)
+    ]
     points = networks.hypotheses
     total = networks.per_fold * sum(
-        (1 + len(points)) * (len(validation) + len(test)) + len(unused)
-        for _, validation, test in roles
+        (1 + len(points)) * (len(validation) + len(test)) + len(unused) + len(trained)
+        for (_, validation, test), trained in zip(roles, seen, strict=True)
     )
     done = 0
 
@@ -124,7 +135,7 @@ def score_run(
     tested_columns, validated_columns = (
         _Columns.empty(number, networks) for number in (len(events), len(rows))
     )
-    every_fold = []
+    every_fold, trained_logits = [], []
     for number, (_, validation, test) in enumerate(roles):
         of_fold = networks.of_fold(number)
         for chosen, place, columns in (
@@ -137,6 +148,7 @@ def score_run(
                 under = of_fold.predict(part, parameters, report)
                 columns.hypotheses[point, place] = networks.score(under.logits)
         every_fold.append(of_fold.predict(events.take(unused), None, report))
+        trained_logits.append(of_fold.predict(events.take(seen[number]), None, report).logits)
     ensemble = np.full(len(events), np.nan)
     ensemble[unused] = networks.score(networks.mean(every_fold).logits)
     names = np.array(store.manifest.processes)
@@ -148,8 +160,17 @@ def score_run(
         tested_columns.logits,
         ensemble,
         tested_columns.regression,
-        _scored(store, events, np.arange(len(events)), networks.score(tested_columns.logits), fold),
-        _scored(store, events, rows, networks.score(validated_columns.logits), validated),
+        scored_events(
+            store, events, np.arange(len(events)), networks.score(tested_columns.logits), fold
+        ),
+        scored_events(store, events, rows, networks.score(validated_columns.logits), validated),
+        scored_events(
+            store,
+            events,
+            np.concatenate(seen),
+            networks.score(np.concatenate(trained_logits)),
+            np.repeat(np.arange(folds), [len(trained) for trained in seen]),
+        ),
         validated_columns.logits,
         tuple(
             Hypothesis(parameters, tuple(names[networks.signals(point)].tolist()), *scores)
@@ -158,6 +179,7 @@ def score_run(
             )
         ),
         networks.two_scores,
+        networks,
     )
 
 
@@ -182,13 +204,28 @@ class _Columns:
         self.regression[rows] = predictions.regression
 
 
-def _scored(
+def scored_events(
     store: Store,
     events: Events,
     rows: NDArray[np.int64],
     score: NDArray[np.float64],
     fold: NDArray[np.int64],
 ) -> ScoredEvents:
+    """Simulated events with scores, for evaluation.
+
+    Parameters
+    ----------
+    store
+        Names the processes.
+    events
+        Of it, without data.
+    rows
+        int64 (selected,): the events that have scores; one may occur more than once.
+    score
+        float64 (selected,).
+    fold
+        int64 (selected,): the fold of the network that gave the score.
+    """
     classes = np.array(store.manifest.classes)
     simulated = np.flatnonzero(classes != DATA)
     # Evaluation knows simulation alone: its processes are numbered without data.

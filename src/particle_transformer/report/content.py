@@ -74,6 +74,9 @@ class ReportContent:
         (events,), aligned with `test`.
     before
         The same events with the scores of the run that the metrics call ``before``.
+    compared
+        Training events of each network, scored by it, and test events to compare them with; both
+        in the signal regions.
     settings
         Settings to list, in order.
     provenance
@@ -101,6 +104,7 @@ class ReportContent:
     features: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
     spectators: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
     before: ScoredEvents | None = None
+    compared: tuple[ScoredEvents, ScoredEvents] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
     ensemble: int = 1

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from particle_transformer.evaluation import reliability, roc_band
+from particle_transformer.evaluation import roc_band
 from particle_transformer.report.curves import auc_by_fold, roc_plot, training_curves
 from particle_transformer.report.hypothesis_plot import hypothesis_plot
 from particle_transformer.report.score_plots import (
     feature_shapes,
-    reliability_plot,
     score_shapes,
     score_stack,
 )
@@ -152,16 +151,6 @@ def draw(content: ReportContent, members: NDArray[np.bool_]) -> dict[str, Drawin
                 lambda: training_curves(history),
                 "Training curves",
                 wide=True,
-            )
-        table = reliability(events)
-        if table is not None:
-            add(
-                "reliability",
-                "If both classes were equally frequent, a score of 0.8 should mean 80 % signal: "
-                "points on the diagonal are calibrated probabilities. Ranking, and hence AUC and "
-                "rejection, do not depend on it.",
-                lambda: reliability_plot(table),
-                "Reliability diagram",
             )
         if len(events):
             add(

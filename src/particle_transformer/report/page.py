@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from particle_transformer.atomic import replacing
 from particle_transformer.errors import OutputError, require
 from particle_transformer.evaluation.failures import failed_folds
-from particle_transformer.report import objective_tables, tables
+from particle_transformer.report import objective_tables, statistics_tables, tables
 from particle_transformer.report.numbers import count, figure_text
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
     require("matplotlib", "report")
     require("mplhep", "report")
     from particle_transformer.report.drawings import draw  # noqa: PLC0415
+    from particle_transformer.report.statistics_drawings import draw_statistics  # noqa: PLC0415
 
     plots = path.parent / "plots"
     try:
@@ -60,33 +61,51 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
     members = np.ones(len(content.test), dtype=bool)
     if content.signal_regions is not None:
         members = content.test.in_any(content.signal_regions)
-    drawings = draw(content, members)
-    template = files("particle_transformer.report").joinpath("page.html.j2").read_text("utf-8")
+    drawings = draw(content, members) | draw_statistics(content, members)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page: str = environment.from_string(template).render(
+
+    def filled(template: str, **values: Any) -> Any:
+        text = files("particle_transformer.report").joinpath(template).read_text("utf-8")
+        return environment.from_string(text).render(drawings=drawings, **values)
+
+    metrics = content.metrics
+    points = [f"{100 * float(point):g}\u202f%" for point in metrics["rejection"]]
+    limit = metrics.get("limit")
+    statistics = filled(
+        "statistics.html.j2",
+        limit=limit,
+        limit_text=limit and statistics_tables.limit_text(limit),
+        regions=limit and statistics_tables.region_bins_rows(limit),
+        calibration=statistics_tables.calibration_rows(metrics),
+        overtraining=statistics_tables.overtraining_text(metrics),
+        stability=statistics_tables.stability_rows(metrics),
+        points=points,
+    )
+    page: str = filled(
+        "page.html.j2",
+        statistics=require("markupsafe", "report").Markup(statistics),
         content=content,
-        metrics=content.metrics,
-        headlines=tables.headlines(content.metrics),
-        figures=tables.figure_rows(content.metrics),
-        processes=tables.process_rows(content.metrics),
-        points=[f"{100 * float(point):g}\u202f%" for point in content.metrics["rejection"]],
-        regions=tables.region_rows(content.metrics),
-        hypotheses=objective_tables.hypothesis_rows(content.metrics),
-        regression=objective_tables.regression_rows(content.metrics),
-        abcd=objective_tables.abcd_rows(content.metrics),
-        abcd_auc=objective_tables.abcd_auc_rows(content.metrics),
-        failed=failed_folds(content.metrics),
-        dependence=figure_text(content.metrics["abcd"]["distance_correlation"])
-        if "abcd" in content.metrics
+        metrics=metrics,
+        headlines=tables.headlines(metrics),
+        figures=tables.figure_rows(metrics),
+        processes=tables.process_rows(metrics),
+        points=points,
+        regions=tables.region_rows(metrics),
+        hypotheses=objective_tables.hypothesis_rows(metrics),
+        regression=objective_tables.regression_rows(metrics),
+        abcd=objective_tables.abcd_rows(metrics),
+        abcd_auc=objective_tables.abcd_auc_rows(metrics),
+        failed=failed_folds(metrics),
+        dependence=figure_text(metrics["abcd"]["distance_correlation"])
+        if "abcd" in metrics
         else "",
-        comparison=tables.comparison_rows(content.metrics),
-        sculpting=tables.sculpting_rows(content.metrics),
+        comparison=tables.comparison_rows(metrics),
+        sculpting=tables.sculpting_rows(metrics),
         cutflow=tables.cutflow_table(content.cutflow),
-        drawings=drawings,
-        events=count(content.metrics["events"]),
-        folds=len(content.metrics["folds"]),
+        events=count(metrics["events"]),
+        folds=len(metrics["folds"]),
         ensemble=content.ensemble,
         provenance=dict(content.provenance),
         settings=dict(content.settings),

@@ -9,6 +9,7 @@ from particle_transformer.artefact.run_folder import RunFolder, open_run
 from particle_transformer.errors import require
 from particle_transformer.inference.before import RunScores, score_before
 from particle_transformer.inference.evaluate import evaluate_run
+from particle_transformer.inference.statistics import compared_events
 from particle_transformer.report.content import ReportContent
 from particle_transformer.report.page import write_report
 
@@ -86,6 +87,7 @@ def _content(
         features=dict(zip(manifest.event, scored.events.event.T, strict=True)),
         spectators=dict(zip(manifest.spectators, scored.events.spectators.T, strict=True)),
         before=None if before is None else before.test,
+        compared=compared_events(scored),
         settings={
             "object features": "; ".join(parts),
             "event features": ", ".join(manifest.event) or "none",

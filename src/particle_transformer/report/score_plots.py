@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from particle_transformer.evaluation import Reliability, ScoredEvents
+    from particle_transformer.evaluation import ScoredEvents
 
 __all__ = [
+    "SCORE_LABEL",
     "feature_shapes",
     "overlay_factor",
-    "reliability_plot",
     "score_edges",
     "score_shapes",
     "score_stack",
 ]
 
-_SCORE_LABEL = "Network score (probability of signal)"
+SCORE_LABEL = "Network score (probability of signal)"
 
 
 def overlay_factor(signal: float, background: float) -> int:
@@ -112,7 +112,7 @@ def score_stack(events: ScoredEvents, luminosity: str) -> Figure:
         tops.append(contents + signal_error)
     axes.set_xlim(0, 1)
     _logarithmic(axes, np.concatenate([*tops, total]), len(events.processes) + 1)
-    axes.set_xlabel(_SCORE_LABEL)
+    axes.set_xlabel(SCORE_LABEL)
     axes.set_ylabel(f"Events / {edges[1] - edges[0]:.3g}")
     axes.legend(handles=[*signals, *handles[::-1], band], ncols=2, loc="upper center")
     stamp(axes, "Simulation, out-of-fold", luminosity)
@@ -143,7 +143,7 @@ def score_shapes(events: ScoredEvents) -> Figure:
         highest = max(highest, float(np.max(contents + errors)))
     axes.set_xlim(0, 1)
     axes.set_ylim(0, highest / (1 - _legend_share(len(events.processes))) or 1.0)
-    axes.set_xlabel(_SCORE_LABEL)
+    axes.set_xlabel(SCORE_LABEL)
     axes.set_ylabel(f"Fraction of weighted events / {edges[1] - edges[0]:.3g}")
     axes.legend(ncols=2, loc="upper center")
     stamp(axes, "Simulation, out-of-fold", "each process normalised to 1")
@@ -192,24 +192,6 @@ def feature_shapes(events: ScoredEvents, features: Mapping[str, NDArray[Any]]) -
         axes.set_visible(False)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
-    return figure
-
-
-def reliability_plot(table: Reliability) -> Figure:
-    """Observed signal fraction against the mean score, under a balanced prior."""
-    figure = new_figure(height=5.0)
-    axes: Axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="#55555a", linestyle="--", linewidth=1.2, label="Calibrated")
-    axes.errorbar(
-        table.mean_score, table.signal_fraction, table.error, fmt="o", color="black",
-        markersize=4.5, capsize=2, linewidth=1.2, label="Test events",
-    )  # fmt: skip
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("Mean score")
-    axes.set_ylabel("Signal fraction (balanced prior)")
-    axes.legend(loc="upper left")
-    stamp(axes, "Simulation, out-of-fold", "")
     return figure
 
 

@@ -19,12 +19,27 @@ if TYPE_CHECKING:
 
     from particle_transformer.evaluation import ScoredEvents
 
-__all__ = ["SIGNAL_COLOUR", "Look", "escaped", "looks", "new_figure", "stamp", "styled"]
+__all__ = [
+    "CLASS_COLOURS",
+    "SIGNAL_COLOUR",
+    "Look",
+    "escaped",
+    "looks",
+    "new_figure",
+    "stamp",
+    "styled",
+]
 
 SIGNAL_COLOUR = "#e42536"
 
 _COLOURS = ("#5790fc", "#f89c20", "#717581", "#7a21dd", "#86c8dd", "#b9ac70", "#a96b59")
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "++++", "----")
+CLASS_COLOURS = (
+    (SIGNAL_COLOUR, "-", "o"), ("#3b6fd4", "--", "s"), ("#717581", "-.", "^"),
+    ("#7a21dd", ":", "v"), ("#a96b59", (0, (5, 1, 1, 1)), "D"),
+)  # fmt: skip
+"""Colour, line style and marker of the classes, signal first."""
+
 _LINES: tuple[Any, ...] = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
 _MARKERS = ("s", "^", "v", "D", "P", "X", "<")
 

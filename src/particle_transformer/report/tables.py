@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer.report.numbers import count, figure_text, with_error
+from particle_transformer.report.statistics_tables import limit_card
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ def _percent(point: str) -> str:
 
 
 def headlines(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The three figures that open the report: `label`, `value` and `detail` of each."""
+    """The figures that open the report: `label`, `value` and `detail` of each."""
     cards = [
         {
             "label": "AUC",
@@ -55,6 +56,8 @@ def headlines(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
             "detail": f"one counting experiment, {_percent(relative)} background uncertainty",
         }
     )
+    if "limit" in metrics:
+        cards.append(limit_card(metrics["limit"]))
     return cards
 
 
