@@ -57,7 +57,16 @@ def test_starting_loads_no_heavy_library() -> None:
 
 def test_every_documented_command_has_help() -> None:
     shown = aot("--help").stdout
-    for command in ("demo", "simulate", "validate", "prepare", "train", "evaluate", "tune"):
+    for command in (
+        "demo",
+        "simulate",
+        "validate",
+        "prepare",
+        "train",
+        "evaluate",
+        "explain",
+        "tune",
+    ):
         assert f" {command} " in shown
         assert aot(command, "--help").returncode == 0
 

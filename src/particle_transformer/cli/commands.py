@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from particle_transformer.config import Analysis
     from particle_transformer.training.network import NetworkTask
 
-__all__ = ["compare", "demo", "evaluate", "prepare", "simulate", "train", "tune", "validate"]
+__all__ = [
+    "compare", "demo", "evaluate", "explain", "prepare", "simulate", "train", "tune", "validate",
+]  # fmt: skip
 
 AnalysisFile = Annotated[Path, typer.Argument(metavar="FILE", help="The analysis file (YAML).")]
 Unblind = Annotated[bool, typer.Option("--unblind", help="Read data in blind regions, too.")]
@@ -326,6 +328,37 @@ def _numbers(texts: Sequence[str]) -> dict[str, int]:
             raise AnalysisFileError(message)
         found[name] = int(number)
     return found
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    events: Annotated[
+        int, typer.Option(min=1, help="Test events at most whose inputs are permuted.")
+    ] = 10_000,
+    gradient_events: Annotated[
+        int, typer.Option(min=1, help="Test events at most for integrated gradients.")
+    ] = 2_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Permutations of each input.")] = 5,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of drawn events, permutations and bootstrap.")
+    ] = 1,
+) -> None:
+    """Say what the networks of a run look at: importances, attributions, event displays."""
+    from particle_transformer.report.explanation import check_report_installed, write_explanation
+
+    check_report_installed()  # now, not after minutes: the page comes last
+    from particle_transformer.cli.tables import print_explanation
+    from particle_transformer.studies.explain import explain as compute
+
+    with Progress() as progress:
+        result = compute(
+            run, events=events, gradient_events=gradient_events, repeats=repeats, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    page = write_explanation(run / "report", result)
+    print_explanation(result)
+    say(f"figures {run / 'evaluation' / 'explain.json'}")
+    say(f"report {page}")
 
 
 def simulate(

@@ -29,6 +29,7 @@ app.command()(commands.train)
 app.command()(commands.evaluate)
 app.command()(commands.tune)
 app.command()(commands.compare)
+app.command()(commands.explain)
 
 
 def _print_version(wanted: bool) -> None:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from particle_transformer.data import Manifest
     from particle_transformer.studies import StudyResult
 
-__all__ = ["print_comparison", "print_cutflow", "print_metrics", "print_training", "print_trials"]
+__all__ = [
+    "print_comparison", "print_cutflow", "print_explanation", "print_metrics", "print_training",
+    "print_trials",
+]  # fmt: skip
 
 _BEST = 10
 """Trials of a study that are shown."""
@@ -122,6 +125,18 @@ def print_comparison(result: dict[str, Any]) -> None:
     say(sentence(result))
     for name, reason in result["absent"].items():
         say(f"left out: {name}: {reason}")
+
+
+def print_explanation(result: dict[str, Any]) -> None:
+    """What each input is worth to the networks."""
+    from particle_transformer.report.explanation import importance_rows
+
+    table = Table("permuted", title="Permutation importance, test events in signal regions")
+    for name in ("loss of AUC", "rise of cross-entropy"):
+        table.add_column(name, justify="right")
+    for row in importance_rows(result):
+        table.add_row(row.name, *row.cells)
+    Console().print(table)
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

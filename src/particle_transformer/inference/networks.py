@@ -28,6 +28,13 @@ __all__ = ["FoldNetworks", "RunNetworks"]
 class FoldNetworks:
     """The networks of one fold, which differ by their seeds.
 
+    Attributes
+    ----------
+    models
+        The networks, in evaluation mode.
+    two_scores
+        Whether two logits are two scores of signal.
+
     Parameters
     ----------
     run
@@ -40,9 +47,9 @@ class FoldNetworks:
 
     def __init__(self, run: RunFolder, fold: int, number: int) -> None:
         loaded = [load_artefact(run.network(fold, n)) for n in range(number)]
-        self._models = [model for model, _ in loaded]
+        self.models = tuple(model for model, _ in loaded)
         metadata = loaded[0][1]
-        self._two_scores = bool(metadata["two_scores"])
+        self.two_scores = bool(metadata["two_scores"])
         # All of them have the same: it is made of the fold's training events.
         conditioning = metadata["conditioning"]
         self._conditioning = conditioning and Conditioning.from_json(conditioning)
@@ -65,16 +72,22 @@ class FoldNetworks:
         report
             Called with the number of events scored since the last call, by each network.
         """
-        if self._conditioning is not None:
-            if parameters is None:
-                draws = self._conditioning.fixed_draws(events.identity)
-                events = self._conditioning.apply(events, draws)
-            else:
-                events = self._conditioning.at(events, parameters)
+        seen = self.as_seen(events, parameters)
         return mean_predictions(
-            [predict_events(model, events, progress=report) for model in self._models],
-            two_scores=self._two_scores,
+            [predict_events(model, seen, progress=report) for model in self.models],
+            two_scores=self.two_scores,
         )
+
+    def as_seen(self, events: Events, parameters: Mapping[str, float] | None = None) -> Events:
+        """The events with what the networks are told besides: the parameters, where they have some.
+
+        Arguments are those of `predict`.
+        """
+        if self._conditioning is None:
+            return events
+        if parameters is not None:
+            return self._conditioning.at(events, parameters)
+        return self._conditioning.apply(events, self._conditioning.fixed_draws(events.identity))
 
 
 class RunNetworks:

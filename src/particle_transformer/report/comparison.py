@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer.atomic import replacing
@@ -10,6 +9,7 @@ from particle_transformer.errors import require
 from particle_transformer.report.comparison_plots import ratio_plot, roc_overlay
 from particle_transformer.report.comparison_table import comparison_tables, markdown, sentence
 from particle_transformer.report.drawings import rendered
+from particle_transformer.report.filling import write_page
 from particle_transformer.report.style import styled
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def write_comparison(folder: Path, result: Mapping[str, Any]) -> Path:
     OutputError
         If a file cannot be written.
     """
-    jinja2 = require("jinja2", "compare")
     drawings = []
     with styled():
         if any(method["roc"] is not None for method in result["methods"].values()):
@@ -75,27 +74,14 @@ def write_comparison(folder: Path, result: Mapping[str, Any]) -> Path:
                     "Ratios of rejections",
                 )
             )
-    package = files("particle_transformer.report")
-    style = package.joinpath("page.html.j2").read_text("utf-8")
-    style = style.partition("<style>")[2].partition("</style>")[0]
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = package.joinpath("comparison.html.j2").read_text("utf-8")
-    page: str = environment.from_string(template).render(
-        result=result,
-        style=style,
-        sentence=sentence(result),
-        tables=[table for table in comparison_tables(result) if table.rows],
-        drawings=drawings,
-    )
-    (folder / "plots").mkdir(exist_ok=True)
-    for drawing in drawings:
-        with replacing(folder / "plots" / f"{drawing.name}.pdf") as partial:
-            partial.write_bytes(drawing.pdf)
     with replacing(folder / "compare.md") as partial:
         partial.write_text(markdown(result), encoding="utf-8")
-    path = folder / "index.html"
-    with replacing(path) as partial:
-        partial.write_text(page, encoding="utf-8")
-    return path
+    return write_page(
+        folder / "index.html",
+        "comparison.html.j2",
+        drawings,
+        "compare",
+        result=result,
+        sentence=sentence(result),
+        tables=[table for table in comparison_tables(result) if table.rows],
+    )

@@ -19,6 +19,9 @@ __all__ = [
     "stability_rows",
 ]
 
+_ROUNDING = 1e-12
+"""Changes below are none."""
+
 
 def limit_text(limit: Mapping[str, Any]) -> str:
     """The expected limit with its bands in one line, or why there is none."""
@@ -132,12 +135,19 @@ def stability_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _percent(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
-        return "undefined"
-    return with_error(100 * figure["value"], 100 * (figure["error"] or 0), 2)
+    return _change(figure, 100)
 
 
 def _shift(figure: Mapping[str, Any]) -> str:
-    return (
-        "undefined" if figure["value"] is None else with_error(figure["value"], figure["error"], 2)
+    return _change(figure, 1)
+
+
+def _change(figure: Mapping[str, Any], unit: float) -> str:
+    if figure["value"] is None:
+        return "undefined"
+    # A variation by one factor for all events has no error and moves no score, but for rounding.
+    value, error = (
+        0.0 if abs(number) < _ROUNDING else unit * number
+        for number in (figure["value"], figure["error"] or 0.0)
     )
+    return with_error(value, error, 2)
