@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from particle_transformer.config import Analysis
     from particle_transformer.inference.out_of_fold import ScoredRun
 
-__all__ = ["compared_events", "statistics"]
+__all__ = ["binning_rule", "compared_events", "fit_choices", "statistics"]
 
 
 def statistics(
@@ -113,19 +113,26 @@ def _limit(
         signal,
         control,
         folds=analysis.training.folds,
-        rule=_rule(analysis),
+        rule=binning_rule(analysis),
         variations={
             name: {side: found.events for side, found in sides.items()}
             for name, sides in varied.items()
         },
-        choices=evaluation.FitChoices(
-            free=settings.free, normalisation=analysis.fit_normalisation, level=settings.level
-        ),
+        choices=fit_choices(analysis),
         progress=None if progress is None else lambda *steps: progress("limit", *steps),
     )
 
 
-def _rule(analysis: Analysis) -> evaluation.BinningRule:
+def fit_choices(analysis: Analysis) -> evaluation.FitChoices:
+    """What the fit of an analysis assumes about normalisations."""
+    settings = analysis.evaluation.limit
+    return evaluation.FitChoices(
+        free=settings.free, normalisation=analysis.fit_normalisation, level=settings.level
+    )
+
+
+def binning_rule(analysis: Analysis) -> evaluation.BinningRule:
+    """What the bins of the fit have to fulfil; the scale is that of the folds, set with them."""
     settings = analysis.evaluation.limit
     return evaluation.BinningRule(
         background_uncertainty=analysis.evaluation.background_uncertainty,

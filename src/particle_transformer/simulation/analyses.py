@@ -43,8 +43,10 @@ regions:
 {regions}
 training: {{folds: 5, epochs: 20, ema: 0.99, negative_weights: keep{training}}}
 model: {{embed_dims: 64, pair_bias: true, dropout: 0.1}}
-evaluation: {{working_points: [0.3, 0.5, 0.7], background_uncertainty: 0.1}}
-compare:    # settings with the lowest validation loss of four each, on another sample
+evaluation:
+  working_points: [0.3, 0.5, 0.7]
+  background_uncertainty: 0.1
+{limit}compare:    # settings with the lowest validation loss of four each, on another sample
   trees: {{max_depth: 3}}
   trees_raw: {{max_depth: 3}}
   dense: {{dropout: 0.4}}
@@ -172,6 +174,7 @@ def _text(sample: Sample, analysis: AnalysisChoice, summaries: Mapping[str, Proc
             for number in range(_NUMBER_OF_LEADING)
             for text in _LEADING
         ),
+        limit=_limit(names) if sample.lepton_veto else "",
         # One mass alone is no condition.
         training=", condition: [mass]" if len(masses) > 1 else "",
     )
@@ -180,6 +183,11 @@ def _text(sample: Sample, analysis: AnalysisChoice, summaries: Mapping[str, Proc
     return (
         "".join(f"# No {role} process: add one before aot can train.\n" for role in missing) + text
     )
+
+
+def _limit(names: list[str]) -> str:
+    free = [name for name in ("TTbar", "WToLNu") if name in names]
+    return f"  limit: {{free: [{', '.join(free)}]}}    # the control regions have them\n"
 
 
 def _processes(names: list[str], summaries: Mapping[str, ProcessSummary]) -> str:

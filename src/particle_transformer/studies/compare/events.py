@@ -83,10 +83,15 @@ class ComparedEvents:
 
     @property
     def control_regions(self) -> tuple[str, ...]:
-        """The regions of role control."""
-        return tuple(
-            name for name, region in self.analysis.regions.items() if region.role == "control"
-        )
+        """The regions of role control that are fitted."""
+        regions = self.analysis.regions
+        return tuple(name for name in self.analysis.fit_regions if regions[name].role == "control")
+
+    @property
+    def fitted_signal_regions(self) -> tuple[str, ...]:
+        """The regions of role signal that are fitted."""
+        regions = self.analysis.regions
+        return tuple(name for name in self.analysis.fit_regions if regions[name].role == "signal")
 
     @staticmethod
     def of(analysis: Analysis, store: Store) -> ComparedEvents:

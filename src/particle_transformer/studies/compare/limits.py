@@ -18,7 +18,6 @@ import numpy as np
 from particle_transformer.errors import SampleError
 from particle_transformer.evaluation import (
     BinnedEvents,
-    BinningRule,
     Figure,
     Labelled,
     bin_events,
@@ -28,6 +27,7 @@ from particle_transformer.evaluation import (
     region_bins,
 )
 from particle_transformer.events.folds import VALIDATION_DENOMINATOR
+from particle_transformer.inference.statistics import binning_rule
 from particle_transformer.studies.compare.figures import undefined, with_errors
 
 if TYPE_CHECKING:
@@ -119,13 +119,12 @@ def score_limits(
     """
 
     def in_bins(scores: SeedScores) -> _InBins:
-        analysis = compared.analysis
         bins = region_bins(
             scores.validation,
-            analysis.signal_regions,
+            compared.fitted_signal_regions,
             compared.control_regions,
             folds=len(compared.folds),
-            rule=BinningRule(background_uncertainty=analysis.evaluation.background_uncertainty),
+            rule=binning_rule(compared.analysis),
         )
         return _InBins(
             bin_events(compared.with_control(scores.test), bins),
@@ -159,13 +158,11 @@ def binned_limits(
 
     def in_bins() -> _InBins:
         folds = len(compared.folds)
-        rule = BinningRule(
-            scale=VALIDATION_DENOMINATOR / (1 - 1 / folds),
-            background_uncertainty=compared.analysis.evaluation.background_uncertainty,
-        )
+        scale = VALIDATION_DENOMINATOR / (1 - 1 / folds)
+        rule = dataclasses.replace(binning_rule(compared.analysis), scale=scale)
         test = compared.with_control(scores.test)
         index, bins = {}, {}
-        for region in compared.analysis.signal_regions:
+        for region in compared.fitted_signal_regions:
             rows = [
                 part.validation_rows[compared.events.regions[region][part.validation_rows]]
                 for part in compared.folds

@@ -15,7 +15,8 @@ from particle_transformer.atomic import replacing
 from particle_transformer.config import dump_analysis
 from particle_transformer.data import Store, prepare
 from particle_transformer.errors import AnalysisFileError, nearest
-from particle_transformer.evaluation import FitChoices, effective_events
+from particle_transformer.evaluation import effective_events
+from particle_transformer.inference.statistics import fit_choices
 from particle_transformer.studies.compare.events import (
     ComparedEvents,
     check_comparable,
@@ -174,10 +175,7 @@ def _result(
     )
     test = scores[REFERENCE][0].test
     weight = test.weight[~test.is_signal]
-    backgrounds = [test.processes[index] for index in test.backgrounds]
-    choices = FitChoices(
-        normalisation=dict.fromkeys(backgrounds, evaluation.background_uncertainty)
-    )
+    choices = fit_choices(analysis)
     limits: dict[str, Limits] = {}
     for name, each in scores.items():
         limits[name] = score_limits(
