@@ -56,7 +56,7 @@ def main() -> None:
     analysis = with_quantities(load_analysis(given.file))
     compared = ComparedEvents.of(analysis, Store(given.store or given.out / "store"))
     seeds = given.seeds or analysis.compare.seeds
-    if seeds < 2:  # noqa: PLR2004
+    if seeds < 2:
         parser.error(f"--seeds: got {seeds}, expected two or more")
     methods = [REFERENCE, *(given.methods or ("trees", "trees_raw"))]
     scores = {name: scores_of(compared, given.out, name, seeds) for name in methods}
