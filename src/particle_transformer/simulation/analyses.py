@@ -51,6 +51,7 @@ evaluation:
   trees_raw: {{max_depth: 3}}
   dense: {{dropout: 0.4}}
   deep_sets: {{object_widths: [128, 128, 128], event_widths: [128, 128]}}
+  part: {{embed_dims: [64, 256, 64], pair_dims: [32, 32, 32], layers: 4}}    # of three
   binned: [ht, met.pt]
   features: # what boosted trees are given
     - met.pt / sqrt(max(ht, 1))
