@@ -60,7 +60,7 @@ def template_plot(events: ScoredEvents, limit: Mapping[str, Any], luminosity: st
         bottoms.append(bottom)
         shown = _errors(grid[1, column], [regions[name]["background"] for name in names])
         labels = _labels(regions, names)
-        turned = {"rotation": 30, "ha": "right"} if names == control and len(control) > 2 else {}
+        turned = {"rotation": 30, "ha": "right"} if names == control and len(control) > 1 else {}
         grid[1, column].set_xticks(np.arange(len(labels)) + 0.5, labels, **turned)
         grid[1, column].set_xlabel(
             f"Bin of the score, region {escaped(names[0])}"
