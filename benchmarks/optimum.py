@@ -1,48 +1,63 @@
 """How close to the theoretical limit a network comes, on events whose density is known.
 
 The events are those of `particle_transformer.simulation.known_density`, whose likelihood ratio no
-classifier can beat. Trains the default network with the pairwise bias, and beside it XGBoost on the
-padded objects together with engineered quantities (numbers, sums, leading objects, masses and
-angles of pairs), its depth and size chosen on the network's validation events. Prints the share of
-the optimal AUC − ½ and of the optimal background rejection at 50 % signal efficiency, with the
-error of a paired Poisson bootstrap of the test events and the spread of the seeds.
+classifier can beat. Trains networks with the pairwise bias, and beside them XGBoost on engineered
+quantities (`pair_features.py`), on the same training and validation events, for several sizes of
+the training sample. Both methods' settings were chosen on the events of seed 101, which is no seed of
+the benchmark, before its test events were looked at.
 
-    python benchmarks/optimum.py [--events 200000] [--seeds 1 2 3] [--test-events 1000000]
+    python benchmarks/optimum.py --out build/optimum --results benchmarks/results/optimum.json
+
+Whatever is trained already, or half trained, is in OUT and is not trained again. Prints the shares of the
+optimal AUC − ½ and of the optimal background rejection at 50 % signal efficiency, and writes them
+with the errors, from the test events (paired Poisson bootstrap) and from the seeds.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
+import dataclasses
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xgboost
+from optimum_table import summary, table
+from pair_features import engineered
 
 from particle_transformer import AnalysisObjectTransformer
-from particle_transformer.evaluation import Ranking, poisson_bootstrap
+from particle_transformer.atomic import replacing
 from particle_transformer.inference.score import score_events
-from particle_transformer.simulation.known_density import (
-    MOST_OBJECTS,
-    OBJECT_FEATURES,
-    PairProcess,
-    PointEvents,
-)
+from particle_transformer.simulation.known_density import PairProcess
+from particle_transformer.simulation.point_events import OBJECT_FEATURES, PointEvents
 from particle_transformer.training import FitSettings, fit_network, make_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from numpy.typing import NDArray
 
-    Figures = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+NETWORK = {"width": 32, "num_att_blocks": 2, "num_class_blocks": 1}
+FIT = {"batch_size": 256, "learning_rate": 3e-3}
+TREES = {
+    "n_estimators": 5000, "learning_rate": 0.08, "max_depth": 5, "subsample": 0.8,
+    "colsample_bytree": 0.5, "min_child_weight": 10, "max_bin": 128, "early_stopping_rounds": 40,
+    "eval_metric": "logloss",
+}  # fmt: skip
+METHODS = ("network", "xgboost")
+TEST_SEED = 2**31
+"""Of the test events; those of seed s are trained on 2 s and validated on 2 s + 1."""
 
-DEPTHS = (4, 6, 8)
-LEADING = 6
-"""Objects, by pt, of which XGBoost gets all pairs."""
+
+def epochs(events: int) -> int:
+    """Passes over a training sample: fewer, the larger it is (20 of 10 000, 4 of 200 000)."""
+    return round(20 * (10_000 / events) ** 0.5)
 
 
 def drawn(events: int, seed: int) -> PointEvents:
@@ -50,213 +65,160 @@ def drawn(events: int, seed: int) -> PointEvents:
     return PairProcess().generate(np.arange(events) % 2 == 1, seed)
 
 
-def fitted_network(
-    training: PointEvents, validation: PointEvents, settings: FitSettings, width: int
-) -> AnalysisObjectTransformer:
-    """The network of a seed, trained."""
-    torch.manual_seed(settings.seed)
-    model = AnalysisObjectTransformer(
-        {"objects": len(OBJECT_FEATURES)}, 1, width, width, width, pair_bias=True
-    )
-    samples = [
-        make_sample(points.to_events(), np.arange(len(points)), [0, 1], role=role)
-        for points, role in ((training, "training"), (validation, "validation"))
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints, logs = Path(folder, "checkpoints"), Path(folder, "logs")
-        fit_network(model, *samples, settings, checkpoint_dir=checkpoints, log_dir=logs)
-    return model
+def settings_of(method: str, events: int) -> dict[str, Any]:
+    """What decides the result of a training, but for its seed."""
+    process = dataclasses.asdict(PairProcess())
+    if method == "network":
+        return {**NETWORK, **FIT, "epochs": epochs(events), "process": process}
+    return {**TREES, "process": process}
 
 
-def engineered(points: PointEvents) -> NDArray[np.float32]:
-    """What XGBoost is given; NaN where an event has too few objects.
-
-    The objects by falling pt; their number and the sum of their pt; mass and angular distance of
-    all pairs of the leading ones; least, quartiles and largest of both among all pairs.
-    """
-    rows = len(points)
-    owner = np.repeat(np.arange(rows), points.counts)
-    order = np.lexsort([-points.pt, owner])
-    place = np.arange(len(owner)) - (np.cumsum(points.counts) - points.counts)[owner]
-    grid = np.full((3, rows, MOST_OBJECTS), np.nan)
-    for layer, values in zip(grid, (points.pt, points.eta, points.phi), strict=True):
-        layer[owner, place] = values[order]
-    pt, eta, phi = grid
-    one, other = np.triu_indices(MOST_OBJECTS, 1)
-    delta_eta = eta[:, one] - eta[:, other]
-    delta_phi = np.abs((phi[:, one] - phi[:, other] + np.pi) % (2 * np.pi) - np.pi)
-    opening = 2 * (np.cosh(delta_eta) - np.cos(delta_phi))
-    masses = np.sqrt(pt[:, one] * pt[:, other] * opening)
-    distances = np.hypot(delta_eta, delta_phi)
-    leading = other < LEADING
-    columns = [points.counts[:, np.newaxis], np.nansum(pt, axis=1, keepdims=True), pt, eta, phi]
-    for quantity in (masses, distances):
-        columns += [quantity[:, leading], _quartiles(quantity, points.counts)]
-    return np.concatenate(columns, axis=1).astype(np.float32)
-
-
-def _quartiles(quantity: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Least, quartiles and largest over the pairs; NaN without a pair. float64 (events, 5)."""
-    rising = np.sort(quantity, axis=1)  # NaN is last
-    pairs = counts * (counts - 1) // 2
-    place = (np.maximum(pairs - 1, 0)[:, np.newaxis] * np.linspace(0, 1, 5)).round()
-    return np.take_along_axis(rising, place.astype(np.int64), axis=1)
-
-
-def fitted_trees(
-    training: PointEvents, validation: PointEvents, seed: int
-) -> xgboost.XGBClassifier:
-    """Boosted trees, their depth and number chosen on the validation events."""
-    inputs, checks = (
-        np.concatenate([engineered(part) for part in points.chunks()])
-        for points in (training, validation)
-    )
-    candidates = []
-    for depth in DEPTHS:
-        trees = xgboost.XGBClassifier(
-            n_estimators=3000,
-            learning_rate=0.05,
-            max_depth=depth,
-            subsample=0.8,
-            colsample_bytree=0.8,
-            min_child_weight=5,
-            early_stopping_rounds=50,
-            eval_metric="logloss",
-            random_state=seed,
-            n_jobs=torch.get_num_threads(),
-        )
-        evaluated = [(checks, validation.is_signal)]
-        candidates.append(trees.fit(inputs, training.is_signal, eval_set=evaluated, verbose=False))
-    return min(candidates, key=lambda trees: float(trees.best_score))
-
-
-def tree_scores(trees: xgboost.XGBClassifier, points: PointEvents) -> NDArray[np.float64]:
-    """Log-odds of the trees."""
-    margins = [trees.predict(engineered(part), output_margin=True) for part in points.chunks()]
-    return np.concatenate(margins).astype(np.float64)
-
-
-def figures(score: NDArray[np.float64], is_signal: NDArray[np.bool_]) -> Figures:
-    """Takes weights, float64 (events,); gives AUC − ½ and the rejection at 50 % efficiency."""
-    ranking = Ranking(score, is_signal)
-    falling = np.argsort(score, kind="stable")[::-1]
-
-    def weighted(weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        ordered = weight[falling]
-        kept = [np.cumsum(np.where(part, ordered, 0)) for part in (signal, ~signal)]
-        passed = kept[1][np.searchsorted(kept[0], kept[0][-1] / 2)]
-        return np.array([ranking.auc(weight) - 0.5, kept[1][-1] / passed])
-
-    signal = is_signal[falling]
-    return weighted
-
-
-def shares(
-    methods: Mapping[str, list[NDArray[np.float64]]],
-    optimum: NDArray[np.float64],
-    is_signal: NDArray[np.bool_],
-    replicas: int,
-) -> str:
-    """The table, in Markdown.
+def network_scores(
+    parts: list[PointEvents], test: PointEvents, seed: int, folder: Path
+) -> tuple[NDArray[np.float64], dict[str, float]]:
+    """Logits of the network of a seed; a fit that was interrupted goes on where it was.
 
     Parameters
     ----------
-    methods
-        Scores, float64 (events,), of each seed by the method's name.
-    optimum
-        float64 (events,): the logarithm of the likelihood ratio.
-    is_signal
-        bool (events,).
-    replicas
-        Of the bootstrap, in which all methods see the same events.
+    parts
+        Training and validation events.
+    test
+        Events that are scored.
+    seed
+        Of the initial weights and of the order of events.
+    folder
+        Of the checkpoints.
     """
-    ones = np.ones(len(optimum))
-    best = figures(optimum, is_signal)
-    every = {
-        name: [figures(score, is_signal) for score in scores] for name, scores in methods.items()
-    }
-
-    def values(weight: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        limit = best(weight)
-        found = {
-            name: np.array([of(weight) for of in seeds]).mean(0) for name, seeds in every.items()
-        }
-        return {"optimum": limit, **{name: value / limit for name, value in found.items()}}
-
-    drawn = poisson_bootstrap(values, len(ones), replicas=replicas)
-    errors = {name: part.std(0, ddof=1) for name, part in drawn.items()}
-    limit = best(ones)
-    optimal = (
-        f"| likelihood ratio | {limit[0] + 0.5:.4f} ± {errors['optimum'][0]:.4f} "
-        f"| {limit[1]:.2f} ± {errors['optimum'][1]:.2f} | 100 % | 100 % | |"
+    torch.manual_seed(seed)
+    width = NETWORK["width"]
+    blocks = {name: value for name, value in NETWORK.items() if name != "width"}
+    model = AnalysisObjectTransformer(
+        {"objects": len(OBJECT_FEATURES)}, 1, width, width, width, pair_bias=True, **blocks
     )
-    lines = [
-        "| | AUC | rejection at 50 % | share of AUC − ½ | share of the rejection | seeds' spread |",
-        "|---|---|---|---|---|---|",
-        optimal,
+    samples = [
+        make_sample(points.to_events(), np.arange(len(points)), [0, 1], role=role)
+        for points, role in zip(parts, ("training", "validation"), strict=True)
     ]
-    for name, seeds in every.items():
-        found = np.array([of(ones) for of in seeds])  # (seeds, 2)
-        share = 100 * found / limit
-        mean, error = share.mean(0), 100 * errors[name]
-        spread = "one seed"
-        if len(seeds) > 1:
-            spread = "{:.2f} %, {:.1f} %".format(*share.std(0, ddof=1))
-        lines.append(
-            f"| {name} | {found[:, 0].mean() + 0.5:.4f} | {found[:, 1].mean():.2f} "
-            f"| {mean[0]:.2f} ± {error[0]:.2f} % | {mean[1]:.1f} ± {error[1]:.1f} % "
-            f"| {spread} |"
-        )
-    return "\n".join(lines)
+    fitted = fit_network(
+        model,
+        *samples,
+        FitSettings(epochs=epochs(len(parts[0])), seed=seed, checkpoint_minutes=1, **FIT),
+        checkpoint_dir=folder / "checkpoints",
+        log_dir=folder / "logs",
+        resume=True,
+    )
+    scores = [score_events(model, part.to_events())[:, 0] for part in test.chunks()]
+    loss = fitted.history[fitted.best_epoch]["val_loss"]
+    parameters = sum(weights.numel() for weights in model.parameters())
+    return np.concatenate(scores).astype(np.float64), {
+        "validation_loss": float(loss), "epoch": fitted.best_epoch, "parameters": parameters
+    }  # fmt: skip
+
+
+def tree_scores(
+    parts: list[PointEvents], test: PointEvents, seed: int
+) -> tuple[NDArray[np.float64], dict[str, float]]:
+    """Log-odds of boosted trees, their number chosen on the validation events."""
+    training, validation = parts
+    trees = xgboost.XGBClassifier(**TREES, random_state=seed, n_jobs=torch.get_num_threads())
+    checks = [(engineered(validation), validation.is_signal)]
+    trees.fit(engineered(training), training.is_signal, eval_set=checks, verbose=False)
+    margins = [trees.predict(engineered(part), output_margin=True) for part in test.chunks()]
+    return np.concatenate(margins).astype(np.float64), {
+        "validation_loss": float(trees.best_score), "rounds": int(trees.best_iteration) + 1
+    }  # fmt: skip
+
+
+def scored(
+    out: Path, method: str, events: int, seed: int, test: PointEvents
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Scores of the test events, from OUT if they are there; and what is known of the training."""
+    folder = out / f"{method}-{events}-{seed}"
+    file = folder / "scores.npz"
+    settings = {**settings_of(method, events), "test_events": len(test)}
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        start, used = time.perf_counter(), time.process_time()
+        parts = [drawn(events, 2 * seed), drawn(events // 5, 2 * seed + 1)]
+        if method == "network":
+            scores, known = network_scores(parts, test, seed, folder)
+        else:
+            scores, known = tree_scores(parts, test, seed)
+        known |= {
+            "seed": seed,
+            "seconds": time.perf_counter() - start,
+            "processor_seconds": time.process_time() - used,
+        }
+        with replacing(file) as partial:
+            np.savez(
+                partial, scores=scores.astype(np.float32), settings=json.dumps(settings),
+                known=json.dumps(known),
+            )  # fmt: skip
+        print(f"{folder.name}: {known}", flush=True)
+    with np.load(file) as found:
+        if json.loads(str(found["settings"])) != settings:
+            message = f"{folder}: of other settings; remove it, or give another --out"
+            raise SystemExit(message)
+        return found["scores"], json.loads(str(found["known"]))
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, date, versions and machine."""
+    of_commit = ["git", "describe", "--always", "--dirty", "--abbrev=9"]
+    here = Path(__file__).parent
+    commit = subprocess.run(of_commit, cwd=here, capture_output=True, text=True, check=True)
+    machine = platform.machine().replace("_", "-")
+    return {
+        "commit": commit.stdout.strip(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "lightning", "numpy")},
+            "xgboost": xgboost.__version__,  # one of several distributions
+        },
+        "machine": f"{os.cpu_count()} cores of an {machine} machine",
+    }
 
 
 def main() -> None:
-    """Train, score and print the table."""
+    """Train what is missing, write the results and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000, help="training events")
-    parser.add_argument("--validation-events", type=int, help="a quarter of the training events")
-    parser.add_argument("--test-events", type=int, default=1_000_000)
+    parser.add_argument("--out", type=Path, default=Path("build/optimum"))
+    parser.add_argument("--results", type=Path, help="a JSON file; none is written without")
+    parser.add_argument("--events", type=int, nargs="+", default=[10_000, 50_000, 200_000])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, default=FitSettings.epochs)
-    parser.add_argument("--batch-size", type=int, default=FitSettings.batch_size)
-    parser.add_argument("--learning-rate", type=float, default=FitSettings.learning_rate)
-    parser.add_argument("--width", type=int, default=128, help="of the network, in all its blocks")
-    parser.add_argument("--replicas", type=int, default=100, help="of the bootstrap")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--test-events", type=int, default=1_000_000)
+    parser.add_argument("--replicas", type=int, default=50, help="of the bootstrap")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    validation_events = options.validation_events or options.events // 4
-    # Other seeds than any of training and validation, which are 2 s and 2 s + 1.
-    test = drawn(options.test_events, 2**31)
-    optimum = PairProcess().log_likelihood_ratio(test)
-    test_events = test.to_events()
-    methods: dict[str, list[NDArray[np.float64]]] = {"this network": [], "XGBoost": []}
-    for seed in options.seeds:
-        training = drawn(options.events, 2 * seed)
-        validation = drawn(validation_events, 2 * seed + 1)
-        settings = FitSettings(
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
-            seed=seed,
-        )
-        start = time.perf_counter()
-        network = fitted_network(training, validation, settings, options.width)
-        trained = time.perf_counter()
-        scores = score_events(network, test_events)[:, 0].astype(np.float64)
-        scored = time.perf_counter()
-        trees = fitted_trees(training, validation, seed)
-        grown = time.perf_counter()
-        methods["this network"].append(scores)
-        methods["XGBoost"].append(tree_scores(trees, test))
-        print(
-            f"seed {seed}: network {trained - start:.0f} s, its scores {scored - trained:.0f} s, "
-            f"XGBoost {grown - scored:.0f} s",
-            flush=True,
-        )
-    print(
-        f"\n{options.events} training events, {validation_events} for validation, "
-        f"{options.test_events} for the test, width {options.width}\n"
+    torch.set_num_threads(options.threads)
+    test = drawn(options.test_events, TEST_SEED)
+    fits = {
+        (method, events): [
+            scored(options.out, method, events, seed, test) for seed in options.seeds
+        ]
+        for events in options.events
+        for method in options.methods
+    }
+    process = PairProcess()
+    results = summary(
+        {key: [scores for scores, _ in seeds] for key, seeds in fits.items()},
+        process.log_likelihood_ratio(test),
+        process.log_likelihood_ratio(test, masses_of_pairs=False),
+        test.is_signal,
+        options.replicas,
     )
-    print(shares(methods, optimum, test.is_signal, options.replicas))
+    results = {**provenance(), **results}
+    for line in results["methods"]:
+        key = line["method"], line["training_events"]
+        line["trainings"] = [known for _, known in fits[key]]
+        line["settings"] = settings_of(*key)
+    if options.results is not None:
+        options.results.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(options.results) as partial:
+            partial.write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results))
 
 
 if __name__ == "__main__":
