@@ -39,7 +39,9 @@ def random_objects(number: int, seed: int) -> np.ndarray:
 
 def log_ratio(objects: np.ndarray) -> float:
     """Of one event, objects (5, number)."""
-    event = PointEvents(np.array([objects.shape[1]]), *objects, np.array([True]))
+    pt, eta, phi, mass, tag = objects
+    number = np.array([objects.shape[1]])
+    event = PointEvents(number, pt, eta, phi, mass, tag, np.array([True]))
     return float(PROCESS.log_likelihood_ratio(event)[0])
 
 
@@ -105,7 +107,7 @@ def test_the_ratio_is_the_mean_over_all_orders(number: int) -> None:
         for first in (0, 2)[: number // 2]:
             pair = list(order[first : first + 2])
             product *= peak(pt[pair], eta[pair], phi[pair]) / PROCESS.peak_mean
-            product *= np.prod([marks(mass[one] / pt[one], tag[one]) for one in pair])
+            product *= float(np.prod([marks(mass[one] / pt[one], tag[one]) for one in pair]))
         products.append(product)
     prior = PROCESS.count_probabilities(True)[number] / PROCESS.count_probabilities(False)[number]
     assert log_ratio(objects) == pytest.approx(np.log(prior * np.mean(products)), abs=1e-8)

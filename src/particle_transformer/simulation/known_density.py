@@ -145,8 +145,9 @@ class PairProcess:
         # The density (1 + slope × tag) / 2 has the distribution (1 + tag) / 2 + slope (tag² − 1) / 4.
         tag = (np.sqrt((1 - slope) ** 2 + 4 * slope * rng.random(total)) - 1) / slope
         order = np.lexsort([rng.random(total), np.repeat(np.arange(len(counts)), counts)])
-        columns = (column[order] for column in (pt, eta, phi, mass, tag))
-        return PointEvents(counts, *columns, is_signal)
+        return PointEvents(
+            counts, pt[order], eta[order], phi[order], mass[order], tag[order], is_signal
+        )
 
     def log_likelihood_ratio(
         self, events: PointEvents, *, masses_of_pairs: bool = True
