@@ -297,6 +297,10 @@ def test_documented_defaults() -> None:
     }  # fmt: skip
     assert analysis.evaluation.model_dump() == {
         "working_points": (0.3, 0.5, 0.7), "background_uncertainty": 0.1, "bootstrap": 200,
+        "limit": {
+            "regions": (), "free": (), "normalisation": {}, "minimum_background": 3.0,
+            "minimum_effective_events": 10.0, "maximum_bins": 10, "level": 0.95,
+        },
     }  # fmt: skip
 
 
