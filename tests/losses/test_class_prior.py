@@ -8,10 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from particle_transformer.events.packed import PackedBatch
 from particle_transformer.losses import TrainingWeights
 from particle_transformer.losses.class_prior import class_offsets
-from particle_transformer.losses.cross_entropy import CrossEntropy
 from particle_transformer.losses.signal_score import signal_score
+from particle_transformer.training.batch import Batch
 from particle_transformer.training.objective import Objective
 
 # Signal, two processes of one background class, and a rare class of its own.
@@ -59,12 +60,15 @@ def test_a_trained_score_is_the_likelihood_ratio_of_the_mixture() -> None:
     weight = torch.tensor(weights(physics, process))
     table = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([table], max_iter=200, line_search_fn="strong_wolfe")
-    target = torch.tensor(CLASSES[process])
+    batch = Batch(
+        events=PackedBatch({}, {}, torch.zeros(len(value), 0)), target=torch.tensor(CLASSES[process]),
+        weight=weight, spectators=torch.zeros(len(value), 0), physics_weight=torch.tensor(physics),
+        process=torch.tensor(process),
+    )  # fmt: skip
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
-        shifted = table[value] + table.new_tensor(objective.offsets)
-        total = CrossEntropy()(shifted, target, weight)
+        total = objective.terms(table[value], None, batch, None)["classification"]
         total.backward()
         return total
 

@@ -14,12 +14,15 @@ from particle_transformer.data import Store, prepare
 from particle_transformer.errors import AnalysisFileError
 from particle_transformer.evaluation import (
     FitChoices,
+    SlicedBinning,
     calibration_error,
     fold_temperatures,
     limit_of,
+    optimal_slices,
     with_temperatures,
 )
-from particle_transformer.studies.compare import compare
+from particle_transformer.inference.statistics import binning_rule
+from particle_transformer.studies.compare import compare, limits
 from particle_transformer.studies.compare.events import ComparedEvents, with_quantities
 from particle_transformer.studies.compare.figures import SeedScores, calibration, validation_loss
 from particle_transformer.studies.compare.limits import (
@@ -80,9 +83,11 @@ def test_control_regions_are_in_the_fit_and_events_are_where_they_belong(
     assert not np.any(test.regions["search"][len(compared.events) :])
     assert np.all(test.regions["low"][len(compared.events) :])
     found = score_limits(compared, [scores], FREE, replicas=0)
-    expected = limit_of(test, scores.validation, ["search"], ["low"], folds=2, choices=FREE)
-    # The rule of the bins has the declared uncertainty of the background, not of a normalisation.
-    assert found.seeds == pytest.approx([expected.limit.median], rel=0.1)
+    expected = limit_of(
+        test, scores.validation, ["search"], ["low"], folds=2, choices=FREE,
+        rule=binning_rule(compared.analysis),
+    )  # fmt: skip
+    assert found.seeds == pytest.approx([expected.limit.median])
     assert {region.name for region in expected.regions} == {"search", "low"}
 
 
@@ -93,11 +98,15 @@ def test_a_replica_is_the_limit_of_events_that_occur_that_often(compared: Compar
     test = compared.with_control(scores.test)
     drawn = np.random.default_rng(1).poisson(1.0, len(test))
     rows = [row for row, times in enumerate(drawn) for _ in range(times)]
-    varied = limit_of(
-        test.select(np.array(rows)), scores.validation, ["search"], ["low"], folds=2, choices=FREE
-    )
-    nominal = limit_of(test, scores.validation, ["search"], ["low"], folds=2, choices=FREE)
-    assert found.replicas[0] == pytest.approx(varied.limit.median / nominal.limit.median, rel=0.05)
+    varied, nominal = (
+        limit_of(
+            events, scores.validation, ["search"], ["low"], folds=2, choices=FREE,
+            rule=binning_rule(compared.analysis),
+        ).limit.median
+        for events in (test.select(np.array(rows)), test)
+    )  # fmt: skip
+    assert varied != pytest.approx(nominal)
+    assert found.replicas[0] == pytest.approx(varied / nominal)
 
 
 def test_a_better_score_has_the_lower_limit_and_equal_ones_the_ratio_one(
@@ -131,9 +140,7 @@ def test_errors_of_a_ratio_by_hand() -> None:
     assert figure["error"] == pytest.approx(np.hypot(1.0, figure["event_error"]))
 
 
-def test_one_slice_and_one_bin_is_a_counting_experiment(
-    compared: ComparedEvents, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_slice_and_one_bin_is_a_counting_experiment(compared: ComparedEvents) -> None:
     """A quantity that says nothing has a single bin: the limit is that of the yields."""
     flat = np.zeros(len(compared.events))
     scores = scores_like(compared, 1)
@@ -147,29 +154,51 @@ def test_one_slice_and_one_bin_is_a_counting_experiment(
     assert counted.spread == 0.0
 
 
-def test_the_bins_are_chosen_without_the_test_events(compared: ComparedEvents) -> None:
+def test_the_bins_are_chosen_without_the_test_events(
+    compared: ComparedEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another quantity in rows that are nobody's validation events leaves the bins alone."""
     seen = np.zeros(len(compared.events), dtype=bool)
     for part in compared.folds:
         seen[part.validation_rows] = True
+    assert (~seen).any()
+    found: list[tuple[SlicedBinning, ...]] = []
+
+    def recorded(*arguments: Any) -> tuple[SlicedBinning, ...]:
+        found.append(optimal_slices(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(limits, "optimal_slices", recorded)
     ht, met = compared.columns(("sum(jets.pt)", "log(met.pt)"))
     scores = scores_like(compared, 1)
-    nominal = binned_limits(compared, (ht, met), scores, FREE, replicas=0)
-    moved = binned_limits(compared, (ht, np.where(seen, met, met.min())), scores, FREE, replicas=0)
-    assert (~seen).any()
-    assert moved.seeds[0] != nominal.seeds[0]
+    nominal, moved = (
+        binned_limits(compared, (ht, values), scores, FREE, replicas=0)
+        for values in (met, np.where(seen, met, met.min()))
+    )
+    shares = np.linspace(0, 1, 101)
+    grid = [part.ravel() for part in np.meshgrid(np.quantile(ht, shares), np.quantile(met, shares))]
+    for before, after in zip(*found, strict=True):
+        assert before.bins > 1
+        np.testing.assert_array_equal(before.index(*grid), after.index(*grid))
+    assert moved.seeds[0] != nominal.seeds[0], "the test events are in the limit"
 
 
 def test_calibration_is_that_of_each_seed(compared: ComparedEvents) -> None:
     each = [scores_like(compared, seed) for seed in (1, 2)]
     found = calibration(each, folds=2, replicas=5)
-    errors = []
+    figures, noises = [], []
     for scores in each:
         temperatures, _ = fold_temperatures(scores.validation, 2)
-        scaled = with_temperatures(scores.test, temperatures)
-        errors.append(calibration_error(scaled, replicas=0).figure.value)
-    assert found["after"]["value"] == pytest.approx(np.mean(np.array(errors, dtype=float)))
-    assert found["noise"] > 0
+        error = calibration_error(with_temperatures(scores.test, temperatures), replicas=5)
+        figures.append((error.figure.value, error.figure.error))
+        noises.append(error.noise)
+    (first, first_error), (second, second_error) = np.array(figures, dtype=float)
+    after = found["after"]
+    assert after["value"] == pytest.approx((first + second) / 2)
+    assert after["seed_error"] == pytest.approx(abs(first - second) / 2)
+    assert after["event_error"] == pytest.approx((first_error + second_error) / 2)
+    assert after["error"] == pytest.approx(np.hypot(after["seed_error"], after["event_error"]))
+    assert found["noise"] == pytest.approx(np.mean(np.array(noises, dtype=float)))
 
 
 def test_the_binned_analysis_is_in_the_tables(tmp_path: Path) -> None:

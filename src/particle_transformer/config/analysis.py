@@ -101,6 +101,10 @@ class Analysis(Section):
             if (name in chosen if chosen else region.role in FIT_ROLES)
         )
 
+    def fit_regions_of(self, role: str) -> tuple[str, ...]:
+        """Those of `fit_regions` that have a role: signal or control."""
+        return tuple(name for name in self.fit_regions if self.regions[name].role == role)
+
     @property
     def fit_normalisation(self) -> dict[str, float]:
         """Relative uncertainty of the normalisation of each process that has one in the fit."""

@@ -18,7 +18,7 @@ from particle_transformer.evaluation.rejection import (
 from particle_transformer.evaluation.replicas import Replicated
 from particle_transformer.evaluation.roc import auc, auc_unweighted
 from particle_transformer.evaluation.significance import asimov_significance, optimal_threshold
-from particle_transformer.events.folds import VALIDATION_DENOMINATOR
+from particle_transformer.events.folds import VALIDATION_DENOMINATOR, validation_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +95,7 @@ def evaluate(
     cuts, defects = {}, {}
     for point in working_points:
         cuts[f"{point:g}"], defects[f"{point:g}"] = fold_thresholds(validation, point, folds)
-    scale = 1 / (validation_share * (1 - 1 / folds))
+    scale = validation_scale(folds, validation_share)
     best, best_defect = _best_cuts(validation, folds, scale, background_uncertainty)
     masks = {key: passing(events, cut) for key, cut in cuts.items()}
     counted = passing(events, best)

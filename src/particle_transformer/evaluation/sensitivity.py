@@ -23,7 +23,7 @@ from particle_transformer.evaluation.limits import (
     expected_significance,
 )
 from particle_transformer.evaluation.workspace import Workspace, build
-from particle_transformer.events.folds import VALIDATION_DENOMINATOR
+from particle_transformer.events.folds import VALIDATION_DENOMINATOR, validation_scale
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -118,7 +118,7 @@ def region_bins(
     SampleError
         As `optimal_binnings`, with the region's name; or if a region is unknown.
     """
-    scale = 1 / (validation_share * (1 - 1 / folds))
+    scale = validation_scale(folds, validation_share)
     scaled = dataclasses.replace(rule or BinningRule(), scale=scale)
     whole = Binning(np.array([-np.inf, np.inf]))
     found: dict[str, tuple[Binning, ...]] = {}

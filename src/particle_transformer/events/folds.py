@@ -74,6 +74,19 @@ def is_validation(identity: NDArray[np.int64], fold: int) -> NDArray[np.bool_]:
     return chosen
 
 
+def validation_scale(folds: int, share: float = 1 / VALIDATION_DENOMINATOR) -> float:
+    """By what yields of one network's validation events are multiplied to be those of all events.
+
+    Parameters
+    ----------
+    folds
+        How many networks there are.
+    share
+        Share of the events outside a fold that are the validation set of its network.
+    """
+    return 1 / (share * (1 - 1 / folds))
+
+
 def split_roles(
     identity: NDArray[np.int64], fold: int, folds: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.artefact.run_folder import RunFolder
     from particle_transformer.config import Analysis
+    from particle_transformer.data import Manifest
     from particle_transformer.events import Events
     from particle_transformer.inference.score import Predictions
 
@@ -161,11 +162,17 @@ def score_run(
         ensemble,
         tested_columns.regression,
         scored_events(
-            store, events, np.arange(len(events)), networks.score(tested_columns.logits), fold
+            store.manifest,
+            events,
+            np.arange(len(events)),
+            networks.score(tested_columns.logits),
+            fold,
         ),
-        scored_events(store, events, rows, networks.score(validated_columns.logits), validated),
         scored_events(
-            store,
+            store.manifest, events, rows, networks.score(validated_columns.logits), validated
+        ),
+        scored_events(
+            store.manifest,
             events,
             np.concatenate(seen),
             networks.score(np.concatenate(trained_logits)),
@@ -205,7 +212,7 @@ class _Columns:
 
 
 def scored_events(
-    store: Store,
+    manifest: Manifest,
     events: Events,
     rows: NDArray[np.int64],
     score: NDArray[np.float64],
@@ -215,10 +222,10 @@ def scored_events(
 
     Parameters
     ----------
-    store
-        Names the processes.
+    manifest
+        Of the store; names the processes.
     events
-        Of it, without data.
+        Of the store, without data.
     rows
         int64 (selected,): the events that have scores; one may occur more than once.
     score
@@ -226,7 +233,7 @@ def scored_events(
     fold
         int64 (selected,): the fold of the network that gave the score.
     """
-    classes = np.array(store.manifest.classes)
+    classes = np.array(manifest.classes)
     simulated = np.flatnonzero(classes != DATA)
     # Evaluation knows simulation alone: its processes are numbered without data.
     number = np.full(len(classes), -1, dtype=np.int16)
@@ -239,6 +246,6 @@ def scored_events(
         process=number[process],
         fold=fold.astype(np.int16),
         regions={name: flags[rows] for name, flags in events.regions.items()},
-        processes=tuple(store.manifest.processes[index] for index in simulated),
-        process_class=tuple(store.manifest.classes[index] for index in simulated),
+        processes=tuple(manifest.processes[index] for index in simulated),
+        process_class=tuple(manifest.classes[index] for index in simulated),
     )

@@ -103,15 +103,11 @@ def _limit(
             "limit is that of one of them"
         )
         return evaluation.undefined_limit(reason, settings.level), None
-    signal, control = (
-        [name for name in analysis.fit_regions if analysis.regions[name].role == role]
-        for role in ("signal", "control")
-    )
     return evaluation.evaluate_limit(
         scored.test,
         scored.validation,
-        signal,
-        control,
+        analysis.fit_regions_of("signal"),
+        analysis.fit_regions_of("control"),
         folds=analysis.training.folds,
         rule=binning_rule(analysis),
         variations={

@@ -82,7 +82,9 @@ def _score(
         chosen = np.flatnonzero(changed & (fold == number))
         predicted = networks.of_fold(number).predict(events.take(chosen), None, report)
         score[chosen] = networks.score(predicted.logits)
-    return VariedEvents(scored_events(store, events, np.arange(len(events)), score, fold), row)
+    return VariedEvents(
+        scored_events(store.manifest, events, np.arange(len(events)), score, fold), row
+    )
 
 
 def _places(scored: ScoredRun, variation: str | None) -> NDArray[np.int64]:

@@ -39,7 +39,7 @@ def overtraining_plot(
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     edges = score_edges(test)
     centres, half = 0.5 * (edges[1:] + edges[:-1]), 0.5 * (edges[1] - edges[0])
-    highest = 0.0
+    highest, classes = 0.0, len(overtraining["classes"])
     for number, (name, folds) in enumerate(overtraining["classes"].items()):
         colour, line, marker = CLASS_COLOURS[number % len(CLASS_COLOURS)]
         own = [index for index, kind in enumerate(test.process_class) if kind == name]
@@ -70,13 +70,14 @@ def overtraining_plot(
                 seen_error[both] / contents[both], seen[both] * error[both] / contents[both] ** 2
             ),
         )
-        shift = (number - 0.5) * 0.3 * half
+        # Side by side, and all of them within the bin.
+        shift = (number - (classes - 1) / 2) * min(0.3, 1.4 / classes) * half
         lower.errorbar(
             centres[both] + shift, ratio, spread, fmt=marker, color=colour, markersize=4,
             linewidth=0, elinewidth=1.1, markeredgecolor="black", markeredgewidth=0.5,
         )  # fmt: skip
         highest = max(highest, float(np.max(contents + error)), float(np.max(seen + seen_error)))
-    upper.set_ylim(0, highest / (0.94 - 0.11 * len(overtraining["classes"])) or 1.0)
+    upper.set_ylim(0, highest / max(0.94 - 0.11 * classes, 0.2) or 1.0)
     upper.set_ylabel(f"Fraction of events / {edges[1] - edges[0]:.3g}")
     upper.legend(loc="upper center", fontsize=10)
     lower.axhline(1, color="#717581", linewidth=1)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from particle_transformer.errors import AnalysisFileError
-from particle_transformer.evaluation import ScoredEvents
 from particle_transformer.events import fold_of, split_roles
-from particle_transformer.events.classes import DATA, SIGNAL
+from particle_transformer.events.classes import DATA
+from particle_transformer.inference.out_of_fold import scored_events
 from particle_transformer.training.roles import check_folds, fold_samples
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
     from particle_transformer.data import Manifest, Store
+    from particle_transformer.evaluation import ScoredEvents
     from particle_transformer.events import Events
     from particle_transformer.training.sample import Sample
 
@@ -80,18 +81,6 @@ class ComparedEvents:
     events: Events
     control: Events
     folds: tuple[FoldEvents, ...]
-
-    @property
-    def control_regions(self) -> tuple[str, ...]:
-        """The regions of role control that are fitted."""
-        regions = self.analysis.regions
-        return tuple(name for name in self.analysis.fit_regions if regions[name].role == "control")
-
-    @property
-    def fitted_signal_regions(self) -> tuple[str, ...]:
-        """The regions of role signal that are fitted."""
-        regions = self.analysis.regions
-        return tuple(name for name in self.analysis.fit_regions if regions[name].role == "signal")
 
     @staticmethod
     def of(analysis: Analysis, store: Store) -> ComparedEvents:
@@ -167,22 +156,7 @@ class ComparedEvents:
     def _scored(
         self, events: Events, score: NDArray[np.float64], fold: NDArray[np.int64]
     ) -> ScoredEvents:
-        classes = np.array(self.manifest.classes)
-        simulated = np.flatnonzero(classes != DATA)
-        # Evaluation knows simulation alone: its processes are numbered without data.
-        number = np.full(len(classes), -1, dtype=np.int16)
-        number[simulated] = np.arange(len(simulated))
-        process = events.process
-        return ScoredEvents(
-            score=score,
-            weight=events.weight,
-            is_signal=(classes == SIGNAL)[process],
-            process=number[process],
-            fold=fold.astype(np.int16),
-            regions=dict(events.regions),
-            processes=tuple(self.manifest.processes[index] for index in simulated),
-            process_class=tuple(self.manifest.classes[index] for index in simulated),
-        )
+        return scored_events(self.manifest, events, np.arange(len(events)), score, fold)
 
 
 def check_comparable(analysis: Analysis) -> None:

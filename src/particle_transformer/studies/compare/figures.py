@@ -17,17 +17,15 @@ from particle_transformer.evaluation import (
     Figure,
     Ranking,
     asimov_significance,
-    calibration_error,
     effective_events,
-    fold_temperatures,
+    evaluate_calibration,
     fold_thresholds,
     optimal_threshold,
     passing,
     poisson_bootstrap,
     roc_band,
-    with_temperatures,
 )
-from particle_transformer.events.folds import VALIDATION_DENOMINATOR
+from particle_transformer.events.folds import validation_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,12 +80,11 @@ class _SeedFigures:
             if defect:
                 self.reasons[f"{point:g}"] = defect
             cuts.append(passing(test, thresholds))
-        scale = VALIDATION_DENOMINATOR / (1 - 1 / folds)
         best = {}
         for fold in range(folds):
             threshold, defect = optimal_threshold(
                 validation.select(validation.fold == fold),
-                scale=scale,
+                scale=validation_scale(folds),
                 background_uncertainty=uncertainty,
             )
             if threshold is None:
@@ -127,7 +124,7 @@ class _SeedFigures:
 
 
 def combined(
-    seeds: NDArray[np.float64], replicas: NDArray[np.float64] | None, effective: float, reason: str
+    seeds: NDArray[np.float64], replicas: NDArray[np.float64], effective: float, reason: str
 ) -> dict[str, Any]:
     """A figure with the errors of seeds and of test events, ready for JSON.
 
@@ -136,8 +133,7 @@ def combined(
     seeds
         float64 (seeds,): its value for each; NaN where undefined.
     replicas
-        float64 (replicas,): the mean over the seeds in each bootstrap replica; None: no such error
-        is known.
+        float64 (replicas,): the mean over the seeds in each bootstrap replica.
     effective
         Effective number of events.
     reason
@@ -145,9 +141,8 @@ def combined(
     """
     if not np.isfinite(seeds).all():
         return undefined(effective, reason or "undefined")
-    spread = float(np.std(seeds, ddof=1) / np.sqrt(len(seeds))) if len(seeds) > 1 else None
     plain = Figure(float(np.mean(seeds)), effective_events=effective)
-    return with_errors(plain, spread, replicas)
+    return with_errors(plain, _error_of_mean(seeds), replicas)
 
 
 def undefined(effective: float, reason: str) -> dict[str, Any]:
@@ -157,15 +152,23 @@ def undefined(effective: float, reason: str) -> dict[str, Any]:
 
 
 def with_errors(
-    figure: Figure, spread: float | None, replicas: NDArray[np.float64] | None
+    figure: Figure, spread: float | None, replicas: NDArray[np.float64]
 ) -> dict[str, Any]:
     """A figure with the errors of seeds (`spread`) and of test events, ready for JSON."""
-    known = figure if replicas is None else figure.with_replicas(replicas)
-    content = known.to_json() | {"seed_error": spread, "event_error": known.error}
-    parts = [part for part in (spread, known.error) if part is not None]
-    lost = replicas is not None and known.error is None
-    content["error"] = float(np.hypot.reduce(parts)) if parts and not lost else None
+    return _with_parts(figure.with_replicas(replicas), spread)
+
+
+def _with_parts(figure: Figure, spread: float | None) -> dict[str, Any]:
+    """A figure whose error is that of the test events, and the error of the seeds."""
+    content = figure.to_json() | {"seed_error": spread, "event_error": figure.error}
+    if figure.error is not None and spread is not None:
+        content["error"] = float(np.hypot(figure.error, spread))
     return content
+
+
+def _error_of_mean(seeds: NDArray[np.float64]) -> float | None:
+    """Spread of the seeds / √seeds; None of a single one."""
+    return float(np.std(seeds, ddof=1) / np.sqrt(len(seeds))) if len(seeds) > 1 else None
 
 
 def compare_figures(
@@ -271,8 +274,8 @@ def _against(
         return undefined(effective, reason)
     means = float(ours.mean()), float(theirs.mean())
     spread = None
-    if min(len(ours), len(theirs)) > 1:
-        own, other = (float(np.std(x, ddof=1) / np.sqrt(len(x))) for x in (ours, theirs))
+    own, other = _error_of_mean(ours), _error_of_mean(theirs)
+    if own is not None and other is not None:
         # First order; the seeds of two methods are independent.
         slopes = (1.0, 1.0) if difference else (1 / means[1], means[0] / means[1] ** 2)
         spread = float(np.hypot(own * slopes[0], other * slopes[1]))
@@ -312,37 +315,36 @@ def roc(seeds: Sequence[SeedScores], *, replicas: int) -> dict[str, Any] | None:
 def calibration(seeds: Sequence[SeedScores], *, folds: int, replicas: int) -> dict[str, Any]:
     """Calibration error before and after temperature scaling, the mean over the seeds.
 
-    The temperature of each fold's classifier is that of its validation events
-    (`particle_transformer.evaluation.fold_temperatures`).
+    That of each seed is `particle_transformer.evaluation.evaluate_calibration`. All seeds share
+    the test events: the mean of their errors is taken for that of the mean, and is it if they
+    fluctuate together, else too large.
 
     Returns
     -------
     dict
         Figures ``before`` and ``after``, and ``noise``: what a perfectly calibrated score would
-        show, None if unknown.
+        show after scaling, None if unknown.
     """
-    plain, scaled, reason = [], [], ""
-    for each in seeds:
-        plain.append(calibration_error(each.test, replicas=0))
-        temperatures, defect = fold_temperatures(each.validation, folds)
-        if defect:
-            reason = defect
-        else:
-            scaled.append(
-                calibration_error(with_temperatures(each.test, temperatures), replicas=replicas)
-            )
-    effective = min(error.figure.effective_events for error in plain)
-    found: dict[str, Any] = {"noise": None}
-    for name, errors in (("before", plain), ("after", scaled)):
-        values = [error.figure.value for error in errors]
-        reasons = [error.figure.reason for error in errors if error.figure.reason]
-        if len(values) < len(seeds) or None in values:
-            found[name] = undefined(effective, reason or reasons[0])
+    each = [
+        evaluate_calibration(scores.test, scores.validation, folds=folds, bootstrap=replicas)
+        for scores in seeds
+    ]
+    found: dict[str, Any] = {}
+    for name in ("before", "after"):
+        figures = [block[name] for block in each]
+        effective = min(figure["effective_events"] for figure in figures)
+        reasons = [figure["reason"] for figure in figures if figure["value"] is None]
+        if reasons:
+            found[name] = undefined(effective, reasons[0])
             continue
-        found[name] = combined(np.array(values, dtype=np.float64), None, effective, "")
-    if len(scaled) == len(seeds):
-        noises = [error.noise for error in scaled if error.noise is not None]
-        found["noise"] = float(np.mean(noises)) if len(noises) == len(scaled) else None
+        values = np.array([figure["value"] for figure in figures])
+        errors = [figure["error"] for figure in figures]
+        error = None if None in errors else float(np.mean(errors))
+        reason = next((figure["reason"] for figure in figures if figure["error"] is None), None)
+        mean = Figure(float(np.mean(values)), error, effective, reason)
+        found[name] = _with_parts(mean, _error_of_mean(values))
+    noises = [block["after"]["noise"] for block in each]
+    found["noise"] = None if None in noises else float(np.mean(noises))
     return found
 
 

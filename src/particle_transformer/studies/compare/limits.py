@@ -26,7 +26,7 @@ from particle_transformer.evaluation import (
     optimal_slices,
     region_bins,
 )
-from particle_transformer.events.folds import VALIDATION_DENOMINATOR
+from particle_transformer.events.folds import validation_scale
 from particle_transformer.inference.statistics import binning_rule
 from particle_transformer.studies.compare.figures import undefined, with_errors
 
@@ -121,8 +121,8 @@ def score_limits(
     def in_bins(scores: SeedScores) -> _InBins:
         bins = region_bins(
             scores.validation,
-            compared.fitted_signal_regions,
-            compared.control_regions,
+            compared.analysis.fit_regions_of("signal"),
+            compared.analysis.fit_regions_of("control"),
             folds=len(compared.folds),
             rule=binning_rule(compared.analysis),
         )
@@ -158,11 +158,10 @@ def binned_limits(
 
     def in_bins() -> _InBins:
         folds = len(compared.folds)
-        scale = VALIDATION_DENOMINATOR / (1 - 1 / folds)
-        rule = dataclasses.replace(binning_rule(compared.analysis), scale=scale)
+        rule = dataclasses.replace(binning_rule(compared.analysis), scale=validation_scale(folds))
         test = compared.with_control(scores.test)
         index, bins = {}, {}
-        for region in compared.fitted_signal_regions:
+        for region in compared.analysis.fit_regions_of("signal"):
             rows = [
                 part.validation_rows[compared.events.regions[region][part.validation_rows]]
                 for part in compared.folds
@@ -180,7 +179,7 @@ def binned_limits(
                 own = np.flatnonzero(scores.test.regions[region] & (scores.test.fold == fold))
                 placed[own] = binning.index(columns[0][own], columns[1][own])
             index[region], bins[region] = placed, chosen[0].bins
-        for region in compared.control_regions:
+        for region in compared.analysis.fit_regions_of("control"):
             index[region] = np.where(test.regions[region], 0, -1)
             bins[region] = 1
         return _InBins(BinnedEvents(test, index), bins)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.events import Events
-    from particle_transformer.inference.networks import FoldNetworks, RunNetworks
+    from particle_transformer.inference.networks import FoldNetworks
     from particle_transformer.inference.out_of_fold import ScoredRun
     from particle_transformer.studies.explain.inputs import Input
     from particle_transformer.studies.explain.sample import Sample
@@ -37,7 +37,6 @@ class OfFolds:
 
 def ask_networks(
     scored: ScoredRun,
-    networks: RunNetworks,
     sample: Sample,
     inputs: Sequence[Input],
     repeats: int,
@@ -48,7 +47,7 @@ def ask_networks(
 
     Parameters
     ----------
-    scored, networks
+    scored
         The run.
     sample
         Which of its events.
@@ -59,7 +58,7 @@ def ask_networks(
     progress
         Called with (what is being done, steps done, steps in all).
     """
-    fold = scored.test.fold
+    fold, networks = scored.test.fold, scored.networks
     permuting = _Counter(
         "permuting", len(sample.permuted) * len(inputs) * repeats * networks.per_fold, progress
     )

@@ -10,7 +10,6 @@ import numpy as np
 from particle_transformer import __version__
 from particle_transformer.artefact.run_folder import open_run
 from particle_transformer.atomic import replacing, writing
-from particle_transformer.inference.networks import RunNetworks
 from particle_transformer.inference.out_of_fold import score_run
 from particle_transformer.studies.explain.gradients import STEPS
 from particle_transformer.studies.explain.inputs import inputs_of
@@ -49,7 +48,7 @@ def explain(
     events
         Events at most for permutation importance, drawn at random.
     gradient_events
-        Events at most, some of those, for integrated gradients.
+        Events at most for integrated gradients, drawn in the same order.
     repeats
         Permutations of each part of the input.
     seed
@@ -73,14 +72,13 @@ def explain(
     """
     run = open_run(path)
     scored = score_run(run, progress=progress)
-    networks = RunNetworks(run, run.read_record())
     sample = Sample.draw(scored, events, gradient_events, seed)
     manifest = scored.store.manifest
     momenta = all(ragged.momenta is not None for ragged in scored.events.objects.values())
     inputs = inputs_of(
         manifest.objects, manifest.event, momenta=momenta and scored.analysis.model.pair_bias
     )
-    of_folds = ask_networks(scored, networks, sample, inputs, repeats, seed, progress)
+    of_folds = ask_networks(scored, sample, inputs, repeats, seed, progress)
     test = scored.test
     importances = permutation_importances(
         sample.logit[sample.permuted],
@@ -97,7 +95,7 @@ def explain(
         "analysis": scored.analysis.name,
         "signal_regions": list(scored.analysis.signal_regions),
         "folds": scored.analysis.training.folds,
-        "networks_per_fold": networks.per_fold,
+        "networks_per_fold": scored.networks.per_fold,
         "version": __version__,
         "settings": {
             "repeats": repeats,
