@@ -244,8 +244,15 @@ def test_no_event_in_the_signal_region(content, tmp_path):
 
 def test_unwritable_place(content, tmp_path):
     (tmp_path / "report").write_text("a file")
-    with pytest.raises(OutputError, match=r"plots: cannot be made"):
+    with pytest.raises(OutputError, match=r"plots: cannot be written"):
         write_report(tmp_path / "report" / "index.html", content=content)
+
+
+def test_link_to_the_explanation_where_it_is(content, page, tmp_path):
+    assert "explain.html" not in page.read_text("utf-8")
+    (tmp_path / "explain.html").touch()
+    text = write_report(tmp_path / "index.html", content=content).read_text("utf-8")
+    assert '<a href="explain.html">' in text
 
 
 def test_page_that_fails_leaves_the_old_one(content, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What a run's networks look at: laws, exact cases, and a sample whose truth is known."""
+"""What a run's networks look at: laws and exact cases, and the command."""
 
 from __future__ import annotations
 

@@ -94,11 +94,10 @@ def write_explanation(folder: Path, result: Mapping[str, Any]) -> Path:
         drawings,
         "report",
         result=result,
-        figures={drawing.name: drawing for drawing in drawings},
         auc=figure_text(result["auc"]),
         loss=figure_text(result["loss"]),
         baseline={name: figure_text(figure) for name, figure in gradients["baseline"].items()},
-        completeness=f"{gradients['completeness']['largest']:.1g}",
+        completeness={name: f"{each:.1g}" for name, each in gradients["completeness"].items()},
         importances=importance_rows(result),
         attributions=[
             _Row(each["name"], tuple(figure_text(each[k]) for k in _ATTRIBUTED))

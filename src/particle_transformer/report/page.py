@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from particle_transformer.atomic import replacing
-from particle_transformer.errors import OutputError, require
+from particle_transformer.errors import require
 from particle_transformer.evaluation.failures import failed_folds
 from particle_transformer.report import objective_tables, statistics_tables, tables
+from particle_transformer.report.filling import filled, write_page
 from particle_transformer.report.numbers import count, figure_text
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ __all__ = ["write_report"]
 def write_report(path: Path, *, content: ReportContent) -> Path:
     """Write the report page, and beside it ``plots/*.pdf`` for papers and talks.
 
-    The page holds its plots and styles; it loads nothing and runs no script. It appears whole or
-    not at all, and last, so that a page never stands beside plots of another run.
+    The page holds its plots and styles; it loads nothing and runs no script. It links
+    ``explain.html`` where that is beside it.
 
     Parameters
     ----------
@@ -46,35 +45,22 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
     OutputError
         If the files cannot be written.
     """
-    jinja2 = require("jinja2", "report")
-    require("matplotlib", "report")
-    require("mplhep", "report")
+    for module in ("jinja2", "matplotlib", "mplhep"):
+        require(module, "report")
     from particle_transformer.report.drawings import draw  # noqa: PLC0415
     from particle_transformer.report.statistics_drawings import draw_statistics  # noqa: PLC0415
 
-    plots = path.parent / "plots"
-    try:
-        plots.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"{plots}: cannot be made ({error.strerror or error})"
-        raise OutputError(message) from error
     members = np.ones(len(content.test), dtype=bool)
     if content.signal_regions is not None:
         members = content.test.in_any(content.signal_regions)
     drawings = draw(content, members) | draw_statistics(content, members)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-
-    def filled(template: str, **values: Any) -> Any:
-        text = files("particle_transformer.report").joinpath(template).read_text("utf-8")
-        return environment.from_string(text).render(drawings=drawings, **values)
-
     metrics = content.metrics
     points = [f"{100 * float(point):g}\u202f%" for point in metrics["rejection"]]
     limit = metrics.get("limit")
     statistics = filled(
         "statistics.html.j2",
+        "report",
+        drawings=drawings,
         limit=limit,
         limit_text=limit and statistics_tables.limit_text(limit),
         regions=limit and statistics_tables.region_bins_rows(limit),
@@ -83,9 +69,13 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
         stability=statistics_tables.stability_rows(metrics),
         points=points,
     )
-    page: str = filled(
+    return write_page(
+        path,
         "page.html.j2",
-        statistics=require("markupsafe", "report").Markup(statistics),
+        drawings.values(),
+        "report",
+        statistics=statistics,
+        explanation=path.with_name("explain.html").exists(),
         content=content,
         metrics=metrics,
         headlines=tables.headlines(metrics),
@@ -110,9 +100,3 @@ def write_report(path: Path, *, content: ReportContent) -> Path:
         provenance=dict(content.provenance),
         settings=dict(content.settings),
     )
-    for drawing in drawings.values():
-        with replacing(plots / f"{drawing.name}.pdf") as partial:
-            partial.write_bytes(drawing.pdf)
-    with replacing(path) as partial:
-        partial.write_text(page, encoding="utf-8")
-    return path
