@@ -188,7 +188,11 @@ def _text(sample: Sample, analysis: AnalysisChoice, summaries: Mapping[str, Proc
 
 def _limit(names: list[str]) -> str:
     free = [name for name in ("TTbar", "WToLNu") if name in names]
-    return f"  limit: {{free: [{', '.join(free)}]}}    # the control regions have them\n"
+    return (
+        f"  limit: {{free: [{', '.join(free)}]}}    # the control regions have them\n"
+        if free
+        else ""
+    )
 
 
 def _processes(names: list[str], summaries: Mapping[str, ProcessSummary]) -> str:
