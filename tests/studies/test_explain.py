@@ -25,13 +25,14 @@ from particle_transformer.events import Events, Ragged
 from particle_transformer.inference.score import mean_logits, signal_probability
 from particle_transformer.model import fit_scaling
 from particle_transformer.studies.explain import explain
+from particle_transformer.studies.explain.attributions import completeness
 from particle_transformer.studies.explain.examples import attention_of, choose_examples
 from particle_transformer.studies.explain.gradients import integrated_gradients
 from particle_transformer.studies.explain.inputs import Input, inputs_of, permuted
 from particle_transformer.studies.explain.permutation import permutation_importances
 from particle_transformer.studies.explain.plane import plane_of
 from particle_transformer.studies.explain.signal_logit import signal_logit
-from particle_transformer.studies.explain.summary import completeness, summarised
+from particle_transformer.studies.explain.summary import summarised
 from particle_transformer.training.run import train
 from training.toys import toy_events, toy_model
 
@@ -69,12 +70,44 @@ def test_attributions_add_up_the_better_the_more_steps(
     models = [model, other][:networks]
     errors = []
     for steps in (1, 4, 64):
-        found = integrated_gradients(models, events, steps=steps)
+        found = integrated_gradients(models, events, steps=steps, tolerance=np.inf)
         errors.append(float(np.abs(completeness(found, events)).max()))
         moved = found.logit - found.baseline
     assert np.abs(moved).max() > 0.1
     assert errors[0] > 3 * errors[1] > 9 * errors[2]
     assert errors[2] < 1e-3 * np.abs(moved).max()
+
+
+class Step(torch.nn.Module):
+    """A logit that is a step at some value of the event feature."""
+
+    collections = ("jets", "muons")
+
+    def __init__(self, like: AnalysisObjectTransformer) -> None:
+        super().__init__()
+        self.object_scaling = like.object_scaling
+        self.event_scaling = like.event_scaling
+
+    def forward_packed(self, batch: PackedBatch) -> torch.Tensor:
+        distance = batch.event.sum(1) - self.event_scaling.mean.sum() - 0.3
+        return 3 * torch.tanh(100 * distance)[:, None]
+
+
+def test_steps_of_the_logit_are_found() -> None:
+    events, _ = toy_events(40)
+    model = Step(scaled_model(events))
+    few, found = (
+        integrated_gradients([model], events, steps=8, tolerance=tolerance)  # type: ignore[list-item]
+        for tolerance in (np.inf, 0.01)
+    )
+    errors = [np.abs(completeness(each, events)) for each in (few, found)]
+    assert errors[0].max() > 0.1
+    assert errors[1].max() < 0.01
+    assert not found.objects["jets"].any()
+    # What was good enough is left alone.
+    good = errors[0] < 0.01
+    assert 0 < good.sum() < 40
+    np.testing.assert_array_equal(found.event[good], few.event[good])
 
 
 class Linear(torch.nn.Module):

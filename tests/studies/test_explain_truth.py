@@ -134,6 +134,7 @@ def test_integrated_gradients_are_those_of_the_truth(found: tuple[Truth, dict[st
     gradients = result["gradients"]
     listed = {each["name"]: each for each in gradients["features"]}
     assert len(listed) == 5
+    assert gradients["completeness"]["mean"] < 0.01
     baseline = gradients["baseline"]
     true = [name for name in listed if name in truth.inputs]
     if truth.where == "pair":

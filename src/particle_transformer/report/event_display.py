@@ -76,6 +76,7 @@ def _plane(axes: Axes, example: Mapping[str, Any]) -> None:
         axes.scatter(
             each["eta"], each["phi"], s=_AREA * each["pt"], marker=_MARKERS[number % len(_MARKERS)],
             facecolor="#dfe6ee", edgecolor="black", linewidth=_TOKEN * each["attention"], zorder=3,
+            clip_on=False,  # at the end of φ there is more of it
         )  # fmt: skip
         axes.annotate(
             f"{100 * each['attention']:.0f}%", (each["eta"], each["phi"]), fontsize=9, zorder=4,
@@ -98,7 +99,7 @@ def _plane(axes: Axes, example: Mapping[str, Any]) -> None:
     rest = f"to itself {100 * token['itself']:.0f}%"
     if token["event_features"] is not None:
         rest += f", to the event features {100 * token['event_features']:.0f}%"
-    axes.set_title(f"Attention of the class token: {rest}", loc="left", fontsize=10.5)
+    axes.set_title(f"Attention of the class token: {rest}", loc="left", fontsize=10.5, pad=16)
 
 
 def _line(axes: Axes, one: Mapping[str, Any], other: Mapping[str, Any], weight: float) -> None:
@@ -156,14 +157,17 @@ def _contributions(axes: Axes, example: Mapping[str, Any]) -> None:
         )  # fmt: skip
     axes.axvline(example["baseline_logit"], color="#717581", linestyle=":", linewidth=1.4)
     axes.axvline(example["logit"], color="black", linewidth=1.4)
+    reached = [example["baseline_logit"], *ends]
+    middle = (min(reached) + max(reached)) / 2
     names = ["baseline", *ordered, "event"]
     for row, value, marker in (
         (0, example["baseline_logit"], "s"), (len(names) - 1, example["logit"], "o")
     ):  # fmt: skip
         axes.plot(value, row, marker=marker, color="black", markersize=6, linestyle="")
+        inwards = -1 if value > middle else 1
         axes.annotate(
-            f"{value:.2f}".replace("-", "−"), (value, row), xytext=(7, -4),
-            textcoords="offset points", fontsize=10,
+            f"{value:.2f}".replace("-", "−"), (value, row), xytext=(7 * inwards, -4),
+            ha="left" if inwards > 0 else "right", textcoords="offset points", fontsize=10,
         )  # fmt: skip
     axes.set_yticks(range(len(names)), [escaped(name) for name in names], fontsize=10)
     axes.tick_params(axis="y", which="minor", left=False, right=False)

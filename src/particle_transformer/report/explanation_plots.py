@@ -119,7 +119,7 @@ def object_plot(objects: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         values = cells[name]  # (features, positions)
         axes.imshow(values, cmap="Greys", vmin=0, vmax=1.6 * top, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
-            text = f"{value:.2f}" if np.isfinite(value) else "?"
+            text = f"{value:.2g}".replace("-", "−") if np.isfinite(value) else "?"
             axes.text(column, row, text, ha="center", va="center", fontsize=10)
         axes.set_xticks(range(len(positions)), [str(each["position"]) for each in positions])
         axes.set_yticks(range(len(values)), [escaped(text) for text in positions[0]["features"]])

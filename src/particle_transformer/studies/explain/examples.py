@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.events import Events
     from particle_transformer.model import AnalysisObjectTransformer
-    from particle_transformer.studies.explain.gradients import Attributions
+    from particle_transformer.studies.explain.attributions import Attributions
 
 __all__ = ["RULES", "Attention", "attention_of", "choose_examples", "described"]
 

@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from particle_transformer.events.packed import PackedBatch
+from particle_transformer.studies.explain.attributions import Attributions, completeness
 from particle_transformer.studies.explain.signal_logit import signal_logit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from particle_transformer.events import Events
     from particle_transformer.model import EventNetwork
 
-__all__ = ["STEPS", "Attributions", "integrated_gradients"]
+__all__ = ["MOST_STEPS", "STEPS", "TOLERANCE", "integrated_gradients"]
 
 STEPS = 32
-"""Points of the quadrature."""
+"""Points of the quadrature at first."""
+MOST_STEPS = 2048
+"""Points above which no event gets more."""
+TOLERANCE = 0.01
+"""Error of the sum of an event's attributions, in its logit, that asks for more points."""
 
 _EVENTS = 512  # at once
-
-
-@dataclass(frozen=True)
-class Attributions:
-    """What each feature adds to the logit of its event's score.
-
-    Attributes
-    ----------
-    objects
-        float64 (objects, features) by collection.
-    event
-        float64 (events, event features).
-    logit, baseline
-        float64 (events,): of the events, and of their baselines.
-    """
-
-    objects: Mapping[str, NDArray[np.float64]]
-    event: NDArray[np.float64]
-    logit: NDArray[np.float64]
-    baseline: NDArray[np.float64]
-
-    @staticmethod
-    def concatenate(parts: Sequence[Attributions]) -> Attributions:
-        """Those of the events of all `parts` (at least one), in order."""
-        return Attributions(
-            {name: np.concatenate([part.objects[name] for part in parts])
-             for name in parts[0].objects},
-            *(
-                np.concatenate([getattr(part, column) for part in parts])
-                for column in ("event", "logit", "baseline")
-            ),
-        )  # fmt: skip
 
 
 def integrated_gradients(
@@ -67,6 +38,7 @@ def integrated_gradients(
     two_scores: bool = False,
     fixed: int = 0,
     steps: int = STEPS,
+    tolerance: float = TOLERANCE,
     progress: Callable[[int], None] | None = None,
 ) -> Attributions:
     """Attribute the logit F of the score to the features (arXiv:1703.01365 eq. 1).
@@ -78,7 +50,9 @@ def integrated_gradients(
         (x_i − x′_i) ∫₀¹ ∂F/∂x_i (x′ + α (x − x′)) dα,
 
     by Gauss-Legendre quadrature; the sum over all features of the event and its objects is
-    F(x) − F(x′) (completeness, proposition 1), but for the error of the quadrature. The number of
+    F(x) − F(x′) (completeness, proposition 1), but for the error of the quadrature. Events where
+    that is too large get four times the points, and so on: where an embedding passes through zero,
+    its normalisation turns it at once, and F has a step. The number of
     objects and the four-momenta that the pairwise bias reads are the same all along the path: what
     they say is in F(x′).
 
@@ -94,31 +68,41 @@ def integrated_gradients(
     fixed
         The last so many event features stay as they are: parameters of a hypothesis.
     steps
-        Points of the quadrature.
+        Points of the quadrature at first.
+    tolerance
+        Error of the sum, in the logit, above which an event gets more, up to `MOST_STEPS`.
     progress
         Called with the number of events done since the last call.
     """
-    nodes, shares = np.polynomial.legendre.leggauss(steps)
-    path = [((1 + node) / 2, share / 2) for node, share in zip(nodes, shares, strict=True)]
     for model in models:
         model.eval()
         model.requires_grad_(False)
     parts = []
     for start in range(0, max(1, len(events)), _EVENTS):
         piece = events.slice(start, min(start + _EVENTS, len(events)))
-        parts.append(_of_batch(models, PackedBatch.from_events(piece), two_scores, fixed, path))
+        found = _of_events(models, piece, two_scores, fixed, steps)
+        points = steps
+        while points < MOST_STEPS:
+            unfinished = np.abs(completeness(found, piece)) > tolerance  # (events,)
+            if not unfinished.any():
+                break
+            points *= 4
+            again = piece.take(np.flatnonzero(unfinished))
+            found = found.replaced(
+                piece, unfinished, _of_events(models, again, two_scores, fixed, points)
+            )
+        parts.append(found)
         if progress is not None:
             progress(len(piece))
     return Attributions.concatenate(parts)
 
 
-def _of_batch(
-    models: Sequence[EventNetwork],
-    batch: PackedBatch,
-    two_scores: bool,
-    fixed: int,
-    path: Sequence[tuple[float, float]],
+def _of_events(
+    models: Sequence[EventNetwork], events: Events, two_scores: bool, fixed: int, steps: int
 ) -> Attributions:
+    nodes, shares = np.polynomial.legendre.leggauss(steps)
+    path = [((1 + node) / 2, share / 2) for node, share in zip(nodes, shares, strict=True)]
+    batch = PackedBatch.from_events(events)
     names = models[0].collections
     ends = [*(batch.objects[name] for name in names), batch.event]
     starts = _baseline(models[0], ends, fixed)

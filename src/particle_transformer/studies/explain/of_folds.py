@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from particle_transformer.studies.explain.attributions import Attributions
 from particle_transformer.studies.explain.examples import attention_of, described
-from particle_transformer.studies.explain.gradients import Attributions, integrated_gradients
+from particle_transformer.studies.explain.gradients import integrated_gradients
 from particle_transformer.studies.explain.permutation import permuted_logits
 from particle_transformer.studies.explain.signal_logit import signal_logits
 

@@ -11,12 +11,13 @@ from particle_transformer import __version__
 from particle_transformer.artefact.run_folder import open_run
 from particle_transformer.atomic import replacing, writing
 from particle_transformer.inference.out_of_fold import score_run
-from particle_transformer.studies.explain.gradients import STEPS
+from particle_transformer.studies.explain.attributions import completeness
+from particle_transformer.studies.explain.gradients import MOST_STEPS, STEPS, TOLERANCE
 from particle_transformer.studies.explain.inputs import inputs_of
 from particle_transformer.studies.explain.of_folds import ask_networks
 from particle_transformer.studies.explain.permutation import permutation_importances
 from particle_transformer.studies.explain.sample import Sample
-from particle_transformer.studies.explain.summary import completeness, summarised
+from particle_transformer.studies.explain.summary import summarised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +103,8 @@ def explain(
             "seed": seed,
             "bootstrap": scored.analysis.evaluation.bootstrap,
             "steps": STEPS,
+            "most_steps": MOST_STEPS,
+            "tolerance": TOLERANCE,
         },
         "events": {
             "test": len(sample.rows),

@@ -9,6 +9,7 @@ import numpy as np
 from particle_transformer.evaluation import auc, effective_events
 from particle_transformer.evaluation.figure import Figure
 from particle_transformer.evaluation.roc import weight_defect
+from particle_transformer.studies.explain.attributions import per_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.events import Events
-    from particle_transformer.studies.explain.gradients import Attributions
+    from particle_transformer.studies.explain.attributions import Attributions
 
-__all__ = ["completeness", "summarised", "weighted_mean"]
+__all__ = ["summarised", "weighted_mean"]
 
 _POSITIONS = 8
 """Objects of a collection that have figures of their own."""
@@ -42,14 +43,6 @@ def weighted_mean(values: NDArray[np.float64], weight: NDArray[np.float64], name
     mean = float(values @ weight / total)
     error = float(np.sqrt(np.sum(np.square(weight * (values - mean))))) / float(total)
     return Figure(mean, error, effective)
-
-
-def completeness(attributions: Attributions, events: Events) -> NDArray[np.float64]:
-    """Σ attributions − [F(x) − F(x′)] of each event: float64 (events,)."""
-    total = attributions.event.sum(axis=1)
-    for name, values in attributions.objects.items():
-        total += _per_event(values, events.objects[name].offsets).sum(axis=1)
-    return np.asarray(total - (attributions.logit - attributions.baseline))
 
 
 def summarised(
@@ -103,7 +96,7 @@ def summarised(
     for name, texts in objects.items():
         offsets = events.objects[name].offsets
         values = attributions.objects[name]
-        sums = _per_event(values, offsets)
+        sums = per_event(values, offsets)
         for column, text in enumerate(texts):
             listed.append(
                 {"name": f"{name}: {text}", "collection": name, "feature": text}
@@ -149,9 +142,3 @@ def _half_sum(sizes: Sequence[Figure]) -> Figure:
         return Figure(None, effective_events=effective, reason=reason)
     errors = [figure.error or 0.0 for figure in sizes]
     return Figure(sum(values) / 2, float(np.hypot.reduce(errors)) / 2, effective)
-
-
-def _per_event(values: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sums (events, features) over the objects (objects, features) of each event."""
-    cumulative = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
-    return np.asarray(cumulative[offsets[1:]] - cumulative[offsets[:-1]])
