@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def scores_of(compared: ComparedEvents, out: Path, method: str, seeds: int) -> NDArray[np.float64]:
     """Out-of-fold probabilities of a method: float64 (seeds, events)."""
-    key = fingerprint(compared.analysis, compared.manifest.fingerprint, method)
+    key = fingerprint(compared.analysis, compared.digest, method)
     found = np.empty((seeds, len(compared.events)))
     for seed in range(seeds):
         for fold in compared.folds:
@@ -40,7 +40,7 @@ def scores_of(compared: ComparedEvents, out: Path, method: str, seeds: int) -> N
             if kept is None:
                 message = f"{place.file}: absent; run aot compare with as many seeds first"
                 raise SystemExit(message)
-            found[seed, fold.test_rows] = kept.trained.test
+            found[seed, fold.test_rows] = kept.test
     return found
 
 

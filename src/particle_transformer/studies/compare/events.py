@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
+import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +19,7 @@ from particle_transformer.inference.out_of_fold import scored_events
 from particle_transformer.training.roles import check_folds, fold_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,15 +52,15 @@ class FoldEvents:
     validation_rows: NDArray[np.int64]
     test_rows: NDArray[np.int64]
 
-    def digest(self) -> str:
-        """SHA-256 of what a classifier is trained and validated with: events and weights."""
-        found = hashlib.sha256()
+    def columns(self) -> Iterator[NDArray[Any]]:
+        """What says which events, with which weights, a classifier is trained and validated on."""
         for sample in (self.training, self.validation):
             for events in sample.chunks():
-                weight = sample.weights(events.weight, events.process)
-                for column in (events.identity, events.process, weight):
-                    found.update(np.ascontiguousarray(column).tobytes())
-        return found.hexdigest()
+                yield from (
+                    events.identity,
+                    events.process,
+                    sample.weights(events.weight, events.process),
+                )
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,27 @@ class ComparedEvents:
     events: Events
     control: Events
     folds: tuple[FoldEvents, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that classifiers are trained, validated and tested with, hexadecimal.
+
+        Of the values and not of the store's provenance: files that were moved, or read by another
+        version of this package, have the same digest if they say the same.
+        """
+        found = hashlib.sha256(json.dumps([self.manifest.classes]).encode())
+        collections = self.events.objects.values()
+        columns: list[NDArray[Any]] = [
+            self.events.event,
+            self.events.spectators,
+            *(each.values for each in collections),
+            *(each.offsets for each in collections),
+            *(each.momenta for each in collections if each.momenta is not None),
+        ]
+        for column in itertools.chain(columns, *(fold.columns() for fold in self.folds)):
+            found.update(f"{column.dtype.str}{column.shape}".encode())
+            found.update(column.tobytes())
+        return found.hexdigest()
 
     @staticmethod
     def of(analysis: Analysis, store: Store) -> ComparedEvents:

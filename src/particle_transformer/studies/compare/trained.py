@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from particle_transformer.atomic import replacing
-from particle_transformer.errors import InputFileError, SampleError
+from particle_transformer.errors import InputFileError
 from particle_transformer.studies.compare.method import Trained
 from particle_transformer.studies.compare.methods import METHODS
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
 
-__all__ = ["Kept", "Place", "fingerprint"]
+__all__ = ["Place", "fingerprint"]
 
-_VERSION = 2
+_VERSION = 3
 """Of the methods: raised when one of them is changed."""
 
 _NO_OUTCOME = ("loggers", "checkpoint_minutes", "ensemble")
 """Keys of ``training`` that change no classifier here."""
 
 
-def fingerprint(analysis: Analysis, store: str, method: str) -> str:
+def fingerprint(analysis: Analysis, events: str, method: str) -> str:
     """SHA-256 of what decides what a method's classifiers are, hexadecimal.
 
     Parameters
     ----------
     analysis
         The analysis.
-    store
-        Fingerprint of the prepared events.
+    events
+        Digest of the events and their weights.
     method
         The method's name.
     """
@@ -51,7 +51,7 @@ def fingerprint(analysis: Analysis, store: str, method: str) -> str:
     decisive: dict[str, Any] = {
         "version": _VERSION,
         "method": method,
-        "store": store,
+        "events": events,
         "training": training,
     }
     for dotted in METHODS[method].sections:
@@ -61,14 +61,6 @@ def fingerprint(analysis: Analysis, store: str, method: str) -> str:
         decisive[dotted] = value
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A classifier's outcome, and a digest of the events and weights it was made with."""
-
-    trained: Trained
-    events: str
 
 
 @dataclass(frozen=True)
@@ -105,7 +97,7 @@ class Place:
         """Checkpoints of a training that has not ended."""
         return self.folder / "unfinished" / f"{self.method}-{self.key[:16]}" / self._name
 
-    def read(self) -> Kept | None:
+    def read(self) -> Trained | None:
         """What was kept, or None.
 
         Raises
@@ -122,12 +114,12 @@ class Place:
                 for field in fields(Trained):
                     column = found[field.name]
                     values[field.name] = column if column.ndim else column.item()
-                return Kept(Trained(**values), str(found["events"]))
+                return Trained(**values)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             message = f"{self.file}: damaged ({error}); remove it to train that classifier again"
             raise InputFileError(message) from error
 
-    def write(self, kept: Kept) -> None:
+    def write(self, outcome: Trained) -> None:
         """Keep an outcome, whole or not at all; checkpoints go.
 
         Raises
@@ -137,21 +129,5 @@ class Place:
         """
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.file) as partial:
-            np.savez(partial, events=np.array(kept.events), **asdict(kept.trained))
+            np.savez(partial, **asdict(outcome))
         shutil.rmtree(self.scratch, ignore_errors=True)
-
-    def check(self, kept: Kept, events: str) -> Kept:
-        """Check that an outcome was made with the events of the others.
-
-        Raises
-        ------
-        SampleError
-            If not.
-        """
-        if kept.events != events:
-            message = (
-                f"{self.file}: was made with other events or training weights than the other "
-                "methods; remove it to train that classifier again"
-            )
-            raise SampleError(message)
-        return kept

@@ -14,7 +14,7 @@ from particle_transformer.data import Store
 from particle_transformer.errors import SampleError
 from particle_transformer.studies.compare.events import ComparedEvents
 from particle_transformer.studies.compare.methods import METHODS
-from particle_transformer.studies.compare.trained import Kept, Place, fingerprint
+from particle_transformer.studies.compare.trained import Place, fingerprint
 from particle_transformer.workers import available_cores, run_in_processes
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def train_all(
     Raises
     ------
     SampleError
-        If a process dies, or an outcome was made with other events.
+        If a process dies.
     """
     # Seed by seed: whoever stops early has something of every method.
     jobs = [
@@ -109,7 +109,6 @@ def train_all(
             raise SampleError(message) from error
     if progress is not None:
         progress("training", len(jobs), len(jobs))
-    digests = [fold.digest() for fold in compared.folds]
     found: dict[str, list[list[Trained]]] = {
         name: [[] for _ in range(seeds[name])] for name in chosen
     }
@@ -119,13 +118,13 @@ def train_all(
         if kept is None:
             message = f"{place.file}: gone while the comparison ran; run again to train it"
             raise SampleError(message)
-        found[job.method][job.seed].append(place.check(kept, digests[job.fold]).trained)
+        found[job.method][job.seed].append(kept)
     return found
 
 
 def place_of(compared: ComparedEvents, out: Path, job: _Job) -> Place:
     """Where a classifier's outcome is kept."""
-    key = fingerprint(compared.analysis, compared.manifest.fingerprint, job.method)
+    key = fingerprint(compared.analysis, compared.digest, job.method)
     return Place(out, job.method, key, job.fold, job.seed)
 
 
@@ -134,7 +133,7 @@ def _train(compared: ComparedEvents, out: Path, job: _Job, report: Callable[[str
     fold = compared.folds[job.fold]
     place.scratch.mkdir(parents=True, exist_ok=True)
     outcome = METHODS[job.method].train(compared, fold, job.seed, place.scratch, report)
-    place.write(Kept(outcome, fold.digest()))
+    place.write(outcome)
 
 
 def _report_epoch(report: Callable[[str], None], job: _Job, more: str) -> None:
