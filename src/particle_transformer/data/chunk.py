@@ -214,6 +214,11 @@ class ChunkReader:
         return tuple(branches)
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """The branches that identify an event; none where its columns are hashed."""
+        return self._identity
+
+    @property
     def generator_is_branch(self) -> bool:
         """Whether the generator weight is a branch as the file has it, not computed from some."""
         tree = parse(str(self._analysis.weights[GENERATOR])).tree
