@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
 
-__all__ = ["InputFile", "check_unchanged", "find_files"]
+__all__ = ["InputFile", "check_unchanged", "find_files", "input_file", "patterns_of"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def find_files(analysis: Analysis) -> list[InputFile]:
     """
     found: list[InputFile] = []
     owners: dict[tuple[str, str], InputFile] = {}
-    for name, era, variation, patterns, key in _patterns(analysis):
+    for name, era, variation, patterns, key in patterns_of(analysis):
         process = analysis.processes[name]
         tree = process.tree or analysis.source.tree
         paths: set[str] = set()
@@ -84,6 +84,27 @@ def find_files(analysis: Analysis) -> list[InputFile]:
             message = f"{key}: every file of era {era} is excluded; take the process out instead"
             raise InputFileError(message)
     return found
+
+
+def input_file(path: str, process: str, era: str, tree: str, variation: str = "") -> InputFile:
+    """A file that the user names: its path made absolute, with its present size and version.
+
+    Raises
+    ------
+    InputFileError
+        If it is not there, or is a folder.
+    """
+    absolute = path if is_url(path) else str(Path(path).resolve())
+    try:
+        state = _state(absolute)
+    except OSError as error:
+        there = _what_is_there(Path(absolute))
+        message = f"{path}: cannot be opened ({error.strerror or error}); {there}"
+        raise InputFileError(message) from error
+    if not is_url(path) and Path(path).is_dir():
+        message = f"{path}: is a folder; expected files, as in {path}/*.root"
+        raise InputFileError(message)
+    return InputFile(absolute, process, era, tree, variation, *state)
 
 
 def check_unchanged(file: InputFile) -> None:
@@ -107,7 +128,7 @@ def check_unchanged(file: InputFile) -> None:
         raise InputFileError(message)
 
 
-def _patterns(
+def patterns_of(
     analysis: Analysis,
 ) -> Iterator[tuple[str, str, str, Sequence[str], str]]:
     """Process, era, variation, patterns, and their place in the analysis file."""
