@@ -84,7 +84,7 @@ class Chunk:
         Selected events with NaN or ±inf in a feature, by feature, and events with such a weight;
         they are in no region.
     also
-        The branches that were asked for besides, of all entries of the chunk.
+        The branches of the identity and those that were asked for besides, of all entries.
     """
 
     events: Events
@@ -111,7 +111,7 @@ class ChunkReader:
     unblind
         Whether data in blind regions may be read.
     also
-        Branches to read besides.
+        Branches to read besides; `Chunk.also` has them, and those of the identity.
 
     Raises
     ------
@@ -157,8 +157,8 @@ class ChunkReader:
             for key in {key: None for group in groups for key in group}
         }
         every = (name for names in self._branches.values() for name in names)
-        self._also = tuple(also)
-        self._needed = tuple(dict.fromkeys([*every, *self._identity, *self._also]))
+        self._also = tuple(dict.fromkeys([*self._identity, *also]))
+        self._needed = tuple(dict.fromkeys([*every, *self._also]))
 
     def _check_trigger(self, era: str) -> None:
         """Trigger menus change between files: say whose key a missing branch stands in."""
@@ -224,11 +224,6 @@ class ChunkReader:
                 raise AnalysisFileError(message)
             branches.append(meaning.name)
         return tuple(branches)
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        """The branches that identify an event; none where its columns are hashed."""
-        return self._identity
 
     @property
     def generator_is_branch(self) -> bool:

@@ -118,12 +118,12 @@ def check_unchanged(file: InputFile) -> None:
     try:
         state = _state(file.path)
     except OSError as error:
-        message = f"{file.path}: gone while it was read ({error.strerror or error}); prepare again"
+        message = f"{file.path}: gone while it was read ({error.strerror or error}); run again"
         raise InputFileError(message) from error
     if state != (file.size, file.version):
         message = (
             f"{file.path}: replaced while it was read (it had {file.size} bytes, now {state[0]}, "
-            f"or was written anew); prepare again"
+            f"or was written anew); run again"
         )
         raise InputFileError(message)
 

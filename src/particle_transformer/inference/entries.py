@@ -37,6 +37,10 @@ FILL = -1.0
 """What stands in the place of a score that there is not: no probability."""
 
 
+EVENT_NUMBERS = ("run", "luminosityBlock", "event")
+"""What CMS's files call the numbers of an event; ROOT finds friends by them."""
+
+
 @dataclass(frozen=True)
 class EntryScores:
     """Scores of a range of entries, a row for each, in their order.
@@ -64,6 +68,9 @@ class EntryScores:
         of the selected events.
     non_finite
         Events in a region without a score because a feature is not finite, by feature.
+    identity
+        The branches that identify events, and run, luminosity section and event number where the
+        file has them: integers (entries,) by the file's name for them.
     """
 
     nominal: dict[str, NDArray[Any]]
@@ -72,6 +79,7 @@ class EntryScores:
     refused: int
     truncated: Counter[str]
     non_finite: Counter[str]
+    identity: dict[str, NDArray[Any]]
 
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -186,19 +194,13 @@ class RunScorer:
 
 
 class EntryScorer:
-    """Scores entries of one open file; made by `RunScorer.open`.
-
-    Attributes
-    ----------
-    identity
-        The branches that identify an event, as the file calls them.
-    """
+    """Scores entries of one open file; made by `RunScorer.open`."""
 
     def __init__(self, scorer: RunScorer, reader: Reader, file: InputFile) -> None:
         self._scorer = scorer
         analysis = scorer.analysis
-        self._chunks = ChunkReader(reader, analysis, file, unblind=scorer.unblind)
-        self.identity = self._chunks.identity
+        also = [name for name in EVENT_NUMBERS if name in reader.names]
+        self._chunks = ChunkReader(reader, analysis, file, unblind=scorer.unblind, also=also)
         simulated = analysis.class_of(file.process) != DATA
         self._may_be_seen = simulated and not scorer.unseen
         self._signal_regions = analysis.signal_regions
@@ -242,6 +244,11 @@ class EntryScorer:
             int((inside & used).sum()),
             chunk.truncated,
             chunk.non_finite,
+            {
+                name: column.values
+                for name, column in chunk.also.items()
+                if column.offsets is None and column.values.dtype.kind in "iu"
+            },
         )
 
     def _aligned(

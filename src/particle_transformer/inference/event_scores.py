@@ -72,7 +72,7 @@ class EventScorer:
         for parameters in at:
             check_parameters(parameters, networks.parameters)
         ordered = [{name: point[name] for name in networks.parameters} for point in at]
-        self._points: list[dict[str, float] | None] = [*(ordered or networks.hypotheses or [None])]
+        self._points: list[dict[str, float] | None] = [*(ordered or networks.hypotheses)] or [None]
         self.columns = tuple(name for point in self._points for name in self._names(point))
 
     def _names(self, parameters: Mapping[str, float] | None) -> list[tuple[str, str]]:
