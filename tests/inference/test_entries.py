@@ -196,7 +196,7 @@ def test_the_ensemble_is_refused_for_what_may_have_been_trained_with(base, sampl
     ensemble = scores.nominal["score_ensemble"]
     assert (ensemble[truth.signal] == -1).all()
     assert scores.refused == truth.signal.sum()
-    for entry in np.flatnonzero(truth.control):
+    for entry in np.flatnonzero(truth.control).tolist():
         each = [truth.probability(run, entry, fold) for fold in range(FOLDS)]
         assert ensemble[entry] == pytest.approx(np.mean(each), abs=1e-5)
     # The nominal event is in the training, also where the varied one is in no signal region.
