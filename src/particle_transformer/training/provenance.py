@@ -74,14 +74,14 @@ def check_unseen(
     """
     marks = {_mark(record): record.path for record in manifest.inputs}
     key = f"training.init: {name}"
-    shared = [marks[mark] for mark in metadata["ancestors"] if mark in marks]
+    shared = [path for mark, path in marks.items() if mark in metadata["ancestors"]]
     if shared:
         message = (
             f"{key}: it began itself from a network that was trained with {shared[0]}, which this "
             "analysis reads; expected one that has not seen these events"
         )
         raise AnalysisFileError(message)
-    shared = [marks[mark] for mark in metadata["inputs"] if mark in marks]
+    shared = [path for mark, path in marks.items() if mark in metadata["inputs"]]
     if not shared:
         return
     if identity is None:
