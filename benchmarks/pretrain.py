@@ -162,6 +162,7 @@ def card_of(record: dict[str, Any], metadata: dict[str, Any], rows: list[str]) -
     ).replace("each of the event", "the event")
     return CARD.format(
         seed=SEED,
+        classes=len(metadata["classes"]),
         trained=trained,
         columns=columns,
         epoch=best["epoch"],
@@ -175,7 +176,7 @@ CARD = """\
 # A starting point for analyses with jets and missing momentum
 
 An AnalysisObjectTransformer of width 64 with pair bias, three attention and three class-attention
-blocks, that tells eleven kinds of LHC events at 13.6 TeV apart. It is meant to be fine-tuned on an
+blocks, that tells {classes} kinds of LHC events at 13.6 TeV apart. It is meant to be fine-tuned on an
 analysis's own events (`aot train FILE --out RUN --init pretrained`), not to be used as it is:
 its classes and their proportions are nobody's search.
 
@@ -183,9 +184,9 @@ its classes and their proportions are nobody's search.
 
 Events of `aot simulate --sample jets-met` with seed {seed} (Pythia 8 at leading order and a fast
 detector simulation) with missing transverse momentum above 180 GeV and a jet with pt > 30 GeV and
-|η| < 4.7; electrons and muons are not looked at. `benchmarks/pretrain.py` makes it
-({training}; the network of one fold). What counts of the signed, unequal weights of a process is
-its effective number of events.
+|η| < 4.7; electrons and muons are not looked at. `benchmarks/pretrain.py` makes it:
+{training}; the network of one fold. What the unequal weights of a process are worth is its effective
+number of events.
 
 | process | class | training events | effective |
 |---|---|---:|---:|
@@ -208,8 +209,8 @@ and masses are in GeV, angles in radians; the pair bias takes the jets' four-mom
 ## Limits
 
 It knows one generator at leading order and one parametrised detector. What an analysis gains by it
-is measured in `benchmarks/RESULTS.md`: compare with a training from scratch. Its inputs' checksums are
-in `config.json`: it is refused for an analysis of the same files.
+is measured in `benchmarks/RESULTS.md`: compare with a training from scratch. An analysis of the very
+files that it was trained with is refused.
 
 ## Citation
 
