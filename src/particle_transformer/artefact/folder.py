@@ -50,6 +50,19 @@ def save_artefact(
     ------
     OutputError
         If `path` exists with something in it or cannot be written, or `metadata` is not JSON.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from particle_transformer import AnalysisObjectTransformer
+    >>> from particle_transformer.artefact import load_artefact, save_artefact
+    >>> model = AnalysisObjectTransformer(6, 2)
+    >>> with TemporaryDirectory() as folder:
+    ...     save_artefact(Path(folder, "network"), model, {"classes": ["signal", "background"]})
+    ...     same, metadata = load_artefact(Path(folder, "network"))
+    >>> metadata
+    {'classes': ['signal', 'background']}
     """
     path = Path(path)
     # Tied or strided tensors would be refused: store plain copies.
