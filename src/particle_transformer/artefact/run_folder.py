@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer.errors import InputFileError, OutputError
+from particle_transformer.network_files.members import member_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,15 +51,15 @@ class RunFolder:
 
     def network(self, fold: int, number: int = 0) -> Path:
         """The artefact of one of the networks that never read `fold`."""
-        return self.artefact / _name(fold, number)
+        return self.artefact / member_name(fold, number)
 
     def checkpoints(self, fold: int, number: int = 0) -> Path:
         """Checkpoints of a network's training; for resuming only."""
-        return self.path / "checkpoints" / _name(fold, number)
+        return self.path / "checkpoints" / member_name(fold, number)
 
     def logs(self, fold: int, number: int = 0) -> Path:
         """Logs of a network's training."""
-        return self.path / "logs" / _name(fold, number)
+        return self.path / "logs" / member_name(fold, number)
 
     @property
     def evaluation(self) -> Path:
@@ -103,10 +104,6 @@ class RunFolder:
     def store(self) -> Path:
         """The prepared store the run was trained on: absolute, or ``store/`` of the run."""
         return self.path / str(self.read_record()["store"])
-
-
-def _name(fold: int, number: int) -> str:
-    return f"fold-{fold}/network-{number}"
 
 
 def open_run(path: Path) -> RunFolder:

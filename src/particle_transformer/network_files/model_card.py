@@ -156,8 +156,8 @@ def _call(arguments: Mapping[str, Any]) -> str:
         lines.append("- `momenta`: like `objects`, (events, slots, 4): px, py, pz, E in GeV")
         momenta = ", momenta=momenta"
     code = (
-        "from particle_transformer.artefact import load_artefact\n"
-        'model, metadata = load_artefact("path/of/this/folder")\n'
+        "from particle_transformer import AnalysisObjectTransformer\n"
+        'model = AnalysisObjectTransformer.from_pretrained("path/of/this/folder")\n'
         f"logits = model(objects, event, padding_mask{momenta})"
     )
     return f"## Use\n\n```python\n{code}\n```\n\n" + "\n".join(lines)
