@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from particle_transformer.errors import InputFileError, ModelInputError, require
-from particle_transformer.losses import CrossEntropy
+from particle_transformer.losses.cross_entropy import CrossEntropy
 from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.network_files import (
     MODEL_TYPE,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EventClassification", "EventTransformerConfig", "EventTransformerModel"]
 
+_OF_THE_FILE = ("format_version", "sha256")
 _OF_THE_HUB = ("cache_dir", "force_download", "local_files_only", "token")
 
 
@@ -70,8 +71,10 @@ class EventTransformerConfig(PreTrainedConfig):  # type: ignore[misc]  # untyped
             If it was altered, or is of another version of the format.
         """
         if "sha256" in config_dict:  # it was read from a network's folder
-            check_config(config_dict, f"{kwargs.get('name_or_path') or 'config.json'}")
-        return super().from_dict(config_dict, **kwargs)
+            check_config(config_dict, "config.json")
+        # What holds for the file alone does not become a part of the configuration.
+        own = {key: config_dict[key] for key in config_dict if key not in _OF_THE_FILE}
+        return super().from_dict(own, **kwargs)
 
 
 @dataclass

@@ -25,7 +25,9 @@ class Pretrained(nn.Module):
     arguments: dict[str, Any]
     metadata: dict[str, Any]
 
-    def save_pretrained(self, path: str | os.PathLike[str], *, model_card: str | None = None) -> None:
+    def save_pretrained(
+        self, path: str | os.PathLike[str], *, model_card: str | None = None
+    ) -> None:
         """Save the network as a folder, without pickle.
 
         The folder holds ``config.json`` (arguments, `metadata`, checksums), ``model.safetensors``

@@ -235,7 +235,9 @@ def _config_digest(config: Mapping[str, Any]) -> str:
 
     The order of the arguments' own keys counts: it is that of the collections.
     """
-    said = {key: config.get(key) for key in ("format_version", "model_type", "arguments", "metadata")}
+    said = {
+        key: config.get(key) for key in ("format_version", "model_type", "arguments", "metadata")
+    }
     text = json.dumps(said, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return _sha256(text.encode())
 

@@ -22,7 +22,7 @@ __all__ = ["fetch", "push"]
 
 EXTRA = "hub"
 _FETCHED = ("*.json", "*.md", "*.safetensors", "*.yaml")  # never a pickle
-_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 _log = logging.getLogger(__name__)
 
