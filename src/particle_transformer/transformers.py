@@ -30,8 +30,8 @@ from particle_transformer.network_files.hub import fetch
 
 require("transformers", "hub")
 
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel  # noqa: E402
-from transformers.utils import ModelOutput  # noqa: E402
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
 
 if TYPE_CHECKING:
     import os

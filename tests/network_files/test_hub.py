@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -16,8 +15,11 @@ from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.errors import InputFileError, MissingExtraError, OutputError
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
-import httpx2  # noqa: E402  # comes with it
-from huggingface_hub import errors  # noqa: E402
+import httpx2  # comes with it
+from huggingface_hub import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REPO = "physics/tth-invisible"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -65,10 +67,11 @@ def _down(*_: Any, **__: Any) -> Any:
     raise httpx2.ConnectError(message)
 
 
-def _refusing(kind: type[Exception], status: int) -> Any:
+def _refusing(kind: Any, status: int) -> Any:
     def refuse(*_: Any, **__: Any) -> Any:
         request = httpx2.Request("GET", "https://hub")
-        raise kind("no", response=httpx2.Response(status, request=request))
+        message = "no"
+        raise kind(message, response=httpx2.Response(status, request=request))
 
     return refuse
 
@@ -198,7 +201,7 @@ def test_pushing_without_network_or_right_is_one_sentence(monkeypatch: pytest.Mo
 
 def test_folders_and_names_that_are_none(tmp_path: Path) -> None:
     for place in (tmp_path / "absent", f"{tmp_path}/absent", "a/b/c", "./absent", ""):
-        with pytest.raises(InputFileError, match="no such folder|cannot be read"):
+        with pytest.raises(InputFileError, match=r"no such folder|cannot be read"):
             AnalysisObjectTransformer.from_pretrained(place)
     _model().save_pretrained(tmp_path / "network")
     with pytest.raises(InputFileError, match=r"revision 'v1': .* only repositories of the Hub"):

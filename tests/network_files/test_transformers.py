@@ -14,7 +14,7 @@ from particle_transformer.errors import InputFileError, ModelInputError
 from particle_transformer.losses.cross_entropy import CrossEntropy
 
 transformers = pytest.importorskip("transformers")
-from particle_transformer.transformers import (  # noqa: E402
+from particle_transformer.transformers import (
     EventTransformerConfig,
     EventTransformerModel,
 )
@@ -133,7 +133,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     _model().save_pretrained(tmp_path / "network")
     file = tmp_path / "network" / "config.json"
     file.write_text(file.read_text().replace('"format_version": 2', '"format_version": 3'))
-    with pytest.raises(InputFileError, match="format_version is 3, .* upgrade"):
+    with pytest.raises(InputFileError, match=r"format_version is 3, .* upgrade"):
         transformers.AutoConfig.from_pretrained(tmp_path / "network")
 
 

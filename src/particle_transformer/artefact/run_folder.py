@@ -102,8 +102,18 @@ class RunFolder:
         return record
 
     def store(self) -> Path:
-        """The prepared store the run was trained on: absolute, or ``store/`` of the run."""
-        return self.path / str(self.read_record()["store"])
+        """The prepared store the run was trained on: absolute, or ``store/`` of the run.
+
+        Raises
+        ------
+        InputFileError
+            As `read_record`, and if the run was exported, which leaves the store behind.
+        """
+        record = self.read_record()
+        if "store" not in record:
+            message = f"{self.path}: an exported run, without its events; give the original run"
+            raise InputFileError(message)
+        return self.path / str(record["store"])
 
 
 def open_run(path: Path) -> RunFolder:
