@@ -132,10 +132,8 @@ def _hypothesis(text: str) -> dict[str, float]:
 def _summary(written: Predicted) -> str:
     """What is to be known of an output, in words."""
     said, counts = written.provenance, written.provenance["counts"]
-    parts = [
-        f"{counts['entries']} events, {counts['selected']} in a region, the others have "
-        f"{said['fill']:g}"
-    ]
+    selected = f"{counts['entries']} events, {counts['selected']} in a region"
+    parts = [f"{selected}, the others have {said['fill']:g}"]
     if said["ensemble"] and counts["refused"]:
         parts.append(
             f"no ensemble mean for {counts['refused']} simulated events in signal regions, which "

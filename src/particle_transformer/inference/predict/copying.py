@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_copy", "write_copy"]
 
+_STRING = "TObjString"
+
 MEMORY = "64 MB"
 """Of the input's branches at once, unpacked."""
 
@@ -41,8 +43,11 @@ def check_copy(file: InputFile, columns: Sequence[str]) -> None:
     with _opened(file) as root:
         tree = root[file.tree]
         if root.classnames(cycle=False)[file.tree] != TTREE:
-            message = f"{file.path}: {file.tree!r} is no TTree, which alone is copied"
-            raise InputFileError(f"{message}; use --format parquet")
+            message = (
+                f"{file.path}: {file.tree!r} is no TTree, which alone is copied; use --format "
+                "parquet"
+            )
+            raise InputFileError(message)
         try:
             layout = TreeLayout.of(tree)
         except Unwritable as error:
@@ -102,6 +107,9 @@ def write_copy(
         left_out = []
         with uproot.recreate(path) as copy:
             for name, kind in root.classnames(cycle=False, recursive=False).items():
+                if kind == _STRING:
+                    copy[name] = str(root[name])
+                    continue
                 layout = _layout(root[name]) if kind == TTREE else None
                 if layout is None:
                     left_out.append(name)

@@ -171,7 +171,7 @@ class _Work:
     ) -> None:
         self._run, self._options, self._jobs, self._recipes = run, options, jobs, recipes
         self._parts, self._runner = parts, runner
-        self._progress = progress or (lambda label, done, total: None)
+        self._progress = progress
 
     def __call__(self) -> list[dict[str, Any]]:
         entries = self._looked()
@@ -254,7 +254,8 @@ class _Work:
     def _advance(self, what: str, number: int, entries: int) -> None:
         self._done += entries
         name = PurePath(self._jobs[number].file.path).name
-        self._progress(f"scoring ({what} {name})", self._done, self._total)
+        if self._progress is not None:
+            self._progress(f"scoring ({what} {name})", self._done, self._total)
 
 
 def _tasks(file: InputFile, entries: int, recipe: Recipe) -> list[ChunkTask]:

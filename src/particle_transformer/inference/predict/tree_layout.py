@@ -21,7 +21,7 @@ _RECORD = ":"
 """Behind a counter's name: the record of all branches that have the counter, for uproot alone."""
 
 
-class Unwritable(Exception):  # noqa: N818
+class Unwritable(Exception):
     """A branch that would not be the same in a copy; the message names it and says why."""
 
 
@@ -71,12 +71,10 @@ class TreeLayout:
 
     def make(self, directory: Any, name: str, title: str, more: Mapping[str, Any]) -> Any:
         """A new tree of these branches, and of further ones with one number per entry."""
-        types: dict[str, Any] = {
-            counter: _records(
-                {name: _no_lists(dtype) for name, dtype in group.items()}
-            ).type.content
-            for counter, group in self.lists.items()
-        }
+        types: dict[str, Any] = {}
+        for counter, group in self.lists.items():
+            empty = _records({field: _no_lists(dtype) for field, dtype in group.items()})
+            types[counter + _RECORD] = empty.type.content
         return directory.mktree(
             name,
             {**self.flat, **types, **more},
