@@ -24,6 +24,7 @@ from particle_transformer.data.tasks import CHUNK_ENTRIES
 from particle_transformer.errors import InputFileError, OutputError
 from particle_transformer.inference.entries import RunScorer
 from particle_transformer.inference.predict import ScoreOptions, copying, predict
+from particle_transformer.inference.predict.tree_layout import TreeLayout
 from particle_transformer.locks import held
 
 if TYPE_CHECKING:
@@ -135,14 +136,14 @@ def test_a_copy_has_all_branches_and_the_scores(base, run, tmp_path, chunks_of_2
 
 
 def test_a_copy_is_discarded_where_it_is_not_the_same(base, run, tmp_path, monkeypatch):
-    extend = copying.TreeLayout.extend
+    extend = TreeLayout.extend
 
     def broken(self: Any, tree: Any, arrays: Any, more: Any) -> None:
         if "MET_pt" in arrays:
             arrays = {**arrays, "MET_pt": arrays["MET_pt"] + 1}
         extend(self, tree, arrays, more)
 
-    monkeypatch.setattr(copying.TreeLayout, "extend", broken)
+    monkeypatch.setattr(TreeLayout, "extend", broken)
     with pytest.raises(InputFileError, match=r"'MET_pt' has other values between entries 0 and 60"):
         predict(run.path, [str(base / "s.root")], tmp_path / "out", output_format="copy")
     assert not list((tmp_path / "out").glob("*.root"))
