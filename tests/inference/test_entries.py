@@ -376,3 +376,21 @@ def test_hypotheses(base, samples, tmp_path):
 def test_a_hypothesis_for_networks_without_parameters(run):
     with pytest.raises(SampleError, match="got mass, but the networks have no parameters"):
         RunScorer(run, at=[{"mass": 900.0}])
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_no_bit(base, samples, tmp_path):
+    """A worker of a cluster has one, this process as many as there are cores."""
+    model = {**NETWORK, "embed_dims": 32, "linear_dims1": 32, "linear_dims2": 32}
+    run = untrained_run(make_analysis(base, **{**CHANGES, "model": model}), tmp_path / "run")
+    write_root(tmp_path / "s.root", make_sample(0, 800))
+    file = replace(file_of(base, "s"), path=str(tmp_path / "s.root"))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(scores_of(RunScorer(run), file, 0, 800).columns)
+    finally:
+        torch.set_num_threads(before)
+    for name, column in found[0].items():
+        assert all(column.tobytes() == other[name].tobytes() for other in found[1:]), name
