@@ -1,10 +1,15 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox>=2025.2.9"]
+# ///
 """The same as make, for those who prefer nox: each session in an environment of its own."""
 
 from __future__ import annotations
 
 import nox
 
-nox.options.sessions = ["lint", "docs", "tests"]
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
 PYTHONS = ["3.11", "3.12", "3.13"]
 
 
@@ -43,8 +48,12 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", *chosen, env={"OMP_NUM_THREADS": "1"})
 
 
-@nox.session
+@nox.session(default=False)
 def build(session: nox.Session) -> None:
     """Make the wheel and the source distribution, into dist."""
     _install(session, "build")
     session.run("python", "-m", "build")
+
+
+if __name__ == "__main__":
+    nox.main()

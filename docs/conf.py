@@ -59,7 +59,7 @@ napoleon_attr_annotations = True
 python_maximum_signature_line_length = 88
 
 html_theme = "furo"
-html_title = f"AnalysisObjectTransformer {release}"
+html_title = f"Analysis\u00adObject\u00adTransformer {release}"
 html_extra_path = ["_extra"]  # the address of the folder leads to docs/index.html
 html_show_sphinx = False
 html_copy_source = False

@@ -28,11 +28,13 @@ if not (REPOSITORY / ".git").exists():
 
 VERSION = "1.2.3"
 ANALYSIS = """
+name: made-up
 source: {event_number: event}
 luminosity: 10
 processes:
   signal: {class: signal, cross_section: 1, files: events.parquet}
   background: {class: background, cross_section: 10, files: other.parquet}
+objects: {jets: {collection: Jet, features: [pt]}}
 event: {features: [MET_pt], select: MET_pt > 0}
 """
 CORRECTED = ANALYSIS + "weights: {pu: {file: c.json, correction: x, inputs: [MET_pt]}}\n"
@@ -48,7 +50,7 @@ class Command(NamedTuple):
 
 COMMANDS = [
     Command(["simulate", "--out", "analysis.yaml"], "sim", "analysis.yaml"),
-    Command(["prepare", "analysis.yaml", "--out", "s", "--dask", "no-file"], "dask", "no-file"),
+    Command(["prepare", "analysis.yaml", "--out", "s", "--dask", "c.json"], "dask", "c.json"),
     Command(["evaluate", "run"], "report", "run"),
     Command(["explain", "run"], "report", "run"),
     Command(["compare", "nothing.yaml", "--out", "c"], "compare", "nothing.yaml: cannot read"),
@@ -93,11 +95,17 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A folder with analysis files and the events they name."""
-    table = pa.table({"event": np.arange(4), "MET_pt": [1.0, 2.0, 3.0, 4.0]})
+    columns = {
+        "event": np.arange(4),
+        "MET_pt": [1.0, 2.0, 3.0, 4.0],
+        "Jet_pt": [[5.0], [], [6.0], []],
+    }
+    table = pa.table(columns)
     for name in ("events", "other"):
         pq.write_table(table, tmp_path / f"{name}.parquet")
     (tmp_path / "analysis.yaml").write_text(ANALYSIS)
     (tmp_path / "corrected.yaml").write_text(CORRECTED)
+    (tmp_path / "c.json").write_text("{}")  # neither a correction nor a scheduler
     return tmp_path
 
 
