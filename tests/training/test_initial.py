@@ -140,7 +140,7 @@ def test_what_the_older_network_began_from_counts(older: Path, tmp_path: Path) -
 
 def test_other_identities_are_other_folds(older: Path, tmp_path: Path) -> None:
     run = train(analysis_in(tmp_path), tmp_path / "run")
-    source = {"event_number": None, "identity": []}
+    source: dict[str, Any] = {"event_number": None, "identity": []}
     analysis = analysis_in(tmp_path, run, source=source)
     with pytest.raises(AOTError, match="identified by event, here by a hash of their columns"):
         train(analysis, tmp_path / "refused")
