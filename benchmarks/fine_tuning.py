@@ -50,7 +50,7 @@ SCRATCH, TUNED = "from scratch", "fine-tuned"
 METHODS = [start + rate for start in (SCRATCH, TUNED) for rate in RATES]
 RECIPES = {  # by share of the events; of all events the file's own
     0.01: {"batch_size": 32, "epochs": 60, "patience": 15},
-    0.1: {"batch_size": 64, "epochs": 30, "patience": 8},
+    0.1: {"batch_size": 64, "epochs": 20, "patience": 6},
 }
 
 

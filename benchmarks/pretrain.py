@@ -69,7 +69,7 @@ def write_analysis(out: Path, files: list[Path]) -> Path:
     parts = [(file, yaml.safe_load(file.read_text())) for file in files]
     processes: dict[str, dict[str, Any]] = {}
     for file, part in parts:
-        for name, process in part["processes"].items():
+        for name, process in (part["processes"] or {}).items():  # a headline without its processes
             kind = next(known for known in CLASSES if name.startswith(known))
             processes[name] = {
                 "class": CLASSES[kind],
@@ -185,8 +185,8 @@ its classes and their proportions are nobody's search.
 Events of `aot simulate --sample jets-met` with seed {seed} (Pythia 8 at leading order and a fast
 detector simulation) with missing transverse momentum above 180 GeV and a jet with pt > 30 GeV and
 |η| < 4.7; electrons and muons are not looked at. `benchmarks/pretrain.py` makes it:
-{training}; the network of one fold. What the unequal weights of a process are worth is its effective
-number of events.
+{training}; the network of one fold.
+What the unequal weights of a process are worth is its effective number of events.
 
 | process | class | training events | effective |
 |---|---|---:|---:|
