@@ -9,6 +9,7 @@ import typer
 
 from particle_transformer._version import __version__
 from particle_transformer.cli import commands
+from particle_transformer.cli.export import export
 from particle_transformer.errors import AOTError, OtherRankError
 
 INTERRUPTED = 130
@@ -30,6 +31,7 @@ app.command()(commands.evaluate)
 app.command()(commands.tune)
 app.command()(commands.compare)
 app.command()(commands.explain)
+app.command()(export)
 
 
 def _print_version(wanted: bool) -> None:
