@@ -29,11 +29,11 @@ class _ByName(nn.Module):
 
     def __init__(self, graph: RawGraph) -> None:
         super().__init__()
-        self.graph = graph
+        self.scorer = graph
 
     def forward(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = self.graph(*(columns[each.name] for each in self.graph.inputs))
-        return dict(zip(self.graph.outputs, found, strict=True))
+        found = self.scorer(*(columns[each.name] for each in self.scorer.inputs))
+        return dict(zip(self.scorer.outputs, found, strict=True))
 
 
 def write_program(
