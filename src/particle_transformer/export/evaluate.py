@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from particle_transformer.export import elementwise, padded
-from particle_transformer.export.padded import PaddedValue, as_tensor, common_dtype
+from particle_transformer.export.padded import PaddedValue, as_tensor, choose, common_dtype
 from particle_transformer.expressions.elementwise import COMPARE
 from particle_transformer.expressions.expression import Expression, parse
 from particle_transformer.expressions.nodes import (
@@ -190,7 +190,7 @@ class _Evaluator:
         default = float("nan") if node.default is None else self.evaluate(node.default)
         dtype = common_dtype([found, default])
         parts = [as_tensor(each, dtype, present) for each in (found, default)]
-        return PaddedValue(torch.where(present, *parts), dtype)
+        return PaddedValue(choose(present, *parts), dtype)
 
 
 def _constant(node: Node) -> Number | None:
@@ -315,7 +315,7 @@ def _where(chosen: PaddedValue | bool, branches: Sequence[Operand]) -> Operand:
         as_tensor(each, kind, columns[0].values)
         for each, kind in zip(aligned, (_BOOL, dtype, dtype), strict=True)
     )
-    return PaddedValue(torch.where(flag, *parts), dtype, collection, occupied)
+    return PaddedValue(choose(flag, *parts), dtype, collection, occupied)
 
 
 def _bit(value: Operand, position: Node) -> PaddedValue:

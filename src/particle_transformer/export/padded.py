@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Number", "Operand", "PaddedValue", "as_tensor", "common_dtype", "storage"]
+__all__ = ["Number", "Operand", "PaddedValue", "as_tensor", "choose", "common_dtype", "storage"]
 
 Number: TypeAlias = bool | int | float
 
@@ -73,6 +73,13 @@ def as_tensor(operand: Operand, dtype: np.dtype[Any], like: Tensor) -> Tensor:
     if isinstance(operand, PaddedValue):
         return operand.values.to(storage(dtype))
     return torch.full((), operand, dtype=storage(dtype), device=like.device)
+
+
+def choose(condition: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """`one` where `condition`, else `other`; ONNX Runtime chooses no booleans."""
+    if one.dtype == torch.bool:
+        return (condition & one) | (~condition & other)
+    return torch.where(condition, one, other)
 
 
 def _filled(values: Tensor, occupied: Tensor, filling: Number) -> Tensor:
@@ -153,7 +160,8 @@ def at_extreme(values: Tensor, key: Tensor, occupied: Tensor, *, largest: bool) 
     if key.is_floating_point():
         numbers = occupied & ~torch.isnan(key)
         best = _best(key, numbers, largest=largest)[:, None]  # (batch, 1)
-        candidates = torch.where(any_of(numbers, occupied)[:, None], numbers & (key == best), occupied)
+        some = any_of(numbers, occupied)[:, None]  # (batch, 1)
+        candidates = choose(some, numbers & (key == best), occupied)
     else:
         whole = key.to(torch.int64)
         best = extreme(whole, occupied, largest=largest)[:, None]  # (batch, 1)
