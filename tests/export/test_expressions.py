@@ -89,7 +89,9 @@ def test_agrees_with_numpy(
     data: st.DataObject,
     padding: tuple[int, int],
 ) -> None:
-    case = data.draw(cases(data.draw(st.booleans()), data.draw(st.integers(1, 3)), operation=operation))
+    case = data.draw(
+        cases(data.draw(st.booleans()), data.draw(st.integers(1, 3)), operation=operation)
+    )
     more, shift = padding
     slots = max(len(event.jets) for event in sample) + more + shift
     assert_agrees(case.text, columns_of(sample, dtype), slots=slots, shift=shift)
@@ -128,10 +130,17 @@ def test_functions_agree_with_numpy(
     found = evaluate(f"{name}({', '.join(values)})", values.__getitem__)
     assert isinstance(found, PaddedValue)
     # A mass of nearly light-like momenta has no more digits than E² − p².
-    scale = max(1.0, *map(abs, drawn)) * math.cosh(min(8, max(map(abs, drawn)))) if "mass" in name else 1
+    scale = (
+        max(1.0, *map(abs, drawn)) * math.cosh(min(8, max(map(abs, drawn))))
+        if "mass" in name
+        else 1
+    )
     precision = 3e-6 if dtype == np.float32 else 1e-12
     np.testing.assert_allclose(
-        found.values.numpy(), expected, rtol=precision, atol=precision * max(1, *map(abs, drawn)) + scale * 3e-8
+        found.values.numpy(),
+        expected,
+        rtol=precision,
+        atol=precision * max(1, *map(abs, drawn)) + scale * 3e-8,
     )
 
 

@@ -240,6 +240,7 @@ def conditioning_of(analysis: Any) -> dict[str, Any]:
     return Conditioning(("mass",), ((500.0,), (1000.0,)), (0.5, 0.5), (0, -1)).to_json()
 
 
+@pytest.mark.slow  # four exports
 @pytest.mark.parametrize("kind", ["classes", "two_scores", "regression", "conditioned"])
 def test_other_networks(kind: str, tmp_path: Path) -> None:
     changes: dict[str, Any] = {}

@@ -29,7 +29,9 @@ def export(
     ] = "fp32",
     float_inputs: Annotated[
         bool,
-        typer.Option("--float-inputs", help="Every input float32, as cms::Ort::ONNXRuntime has it."),
+        typer.Option(
+            "--float-inputs", help="Every input float32, as cms::Ort::ONNXRuntime has it."
+        ),
     ] = False,
     era: Annotated[
         str | None, typer.Option(help="Whose names of branches, where eras have several.")

@@ -97,9 +97,7 @@ def random_events(
         most = int(_counts(raw.sample[jagged]).max())
         tops[group] = max(tops.get(group, 0), most, (analysis.objects[name].max or 0) + _BEYOND)
     events = _ROUNDS * (max(tops.values()) + 1)
-    counts = {
-        group: rng.permutation(np.arange(events) % (top + 1)) for group, top in tops.items()
-    }
+    counts = {group: rng.permutation(np.arange(events) % (top + 1)) for group, top in tops.items()}
     offsets = {group: np.concatenate([[0], np.cumsum(each)]) for group, each in counts.items()}
     drawn: dict[str, NDArray[np.int64]] = {}
     entry = rng.integers(raw.entries, size=events)
@@ -205,7 +203,9 @@ def reference_logits(
             name: object_features(analysis, scope, name, every, flaws)[0]
             for name in analysis.objects
         }
-        table = event_tables(analysis, raw.names, is_data=False)["event"].matrix(scope, every, flaws)
+        table = event_tables(analysis, raw.names, is_data=False)["event"].matrix(
+            scope, every, flaws
+        )
     event = np.concatenate([table, *(each[:, None] for each in drawn.parameters.values())], axis=1)
     batch = PackedBatch.from_events(Events.of(objects, event, np.zeros(drawn.events)))
     with torch.inference_mode():

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["ELEMENTWISE", "cartesian", "is_finite", "mass", "maximum", "minimum", "remainder", "sign"]
+__all__ = [
+    "ELEMENTWISE",
+    "cartesian",
+    "is_finite",
+    "mass",
+    "maximum",
+    "minimum",
+    "remainder",
+    "sign",
+]
 
 _PI = math.pi
 

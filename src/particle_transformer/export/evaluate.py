@@ -242,7 +242,9 @@ def _aligned(
 
 
 def _apply(
-    function: Callable[..., Tensor], operands: Sequence[Operand], result: np.dtype[Any] | None = None
+    function: Callable[..., Tensor],
+    operands: Sequence[Operand],
+    result: np.dtype[Any] | None = None,
 ) -> PaddedValue:
     """Apply `function` to the operands in their common dtype, which the result has but for `result`."""
     aligned, collection, occupied = _aligned(operands)

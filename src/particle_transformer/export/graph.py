@@ -104,9 +104,7 @@ class RawGraph(nn.Module):
         for members in self.networks:
             assert isinstance(members, nn.ModuleList)
             found = [self._run(network, seen) for network in members]
-            logits.append(
-                mean_logits([each for each, _ in found], two_scores=self.two_scores)
-            )
+            logits.append(mean_logits([each for each, _ in found], two_scores=self.two_scores))
             regression.append(torch.stack([each for _, each in found]).mean(0))
         if len(logits) == 1:
             return (*self._results(logits[0], regression[0]), seen.truncated)

@@ -64,7 +64,13 @@ class GraphInput:
         """By its name; quantities that the name does not tell are in the unit of the files."""
         word = self.name.replace(".", "_").rpartition("_")[2].lower()
         found = [unit for unit, words in _UNITS.items() if word in words]
-        return found[0] if found and self.kind == "branch" else "" if self.kind == "mask" else "as in the files"
+        return (
+            found[0]
+            if found and self.kind == "branch"
+            else ""
+            if self.kind == "mask"
+            else "as in the files"
+        )
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,9 @@ def mask_name(group: str) -> str:
     return f"{group}_mask"
 
 
-def raw_columns(analysis: Analysis, era: str | None, like: Path | None, *, identity: bool) -> RawColumns:
+def raw_columns(
+    analysis: Analysis, era: str | None, like: Path | None, *, identity: bool
+) -> RawColumns:
     """Find the raw columns, by a look at one input file.
 
     Parameters
@@ -125,7 +133,11 @@ def raw_columns(analysis: Analysis, era: str | None, like: Path | None, *, ident
     """
     if era is None:
         era = next(iter(analysis.eras))
-        differing = [name for name, each in analysis.eras.items() if each.aliases != analysis.eras[era].aliases]
+        differing = [
+            name
+            for name, each in analysis.eras.items()
+            if each.aliases != analysis.eras[era].aliases
+        ]
         if differing:
             message = f"--era: missing, but branches are called otherwise in {differing[0]} than in {era}; expected one of "
             raise InputFileError(message + ", ".join(analysis.eras))
@@ -136,7 +148,9 @@ def raw_columns(analysis: Analysis, era: str | None, like: Path | None, *, ident
     with open_input(analysis, file) as reader:
         names = Names(analysis, era, reader.names, file.path)
         found = dict(names.branches(_expressions(analysis)))
-        numbers = tuple(_branch(names, name) for name in analysis.source.identity) if identity else ()
+        numbers = (
+            tuple(_branch(names, name) for name in analysis.source.identity) if identity else ()
+        )
         found[None] = tuple(dict.fromkeys([*found.get(None, ()), *numbers]))
         every = tuple(dict.fromkeys(name for group in found.values() for name in group))
         entries = min(reader.entries, SAMPLE_ENTRIES)
@@ -209,7 +223,9 @@ def _groups(
     groups: dict[str, str] = {}
     owner: dict[str, str] = {}
     for name, settings in analysis.objects.items():
-        jagged = [branch for branch in branches.get(name, ()) if columns[branch].offsets is not None]
+        jagged = [
+            branch for branch in branches.get(name, ()) if columns[branch].offsets is not None
+        ]
         if not jagged:
             message = f"objects.{name}: none of its branches holds a list per event"
             raise InputFileError(message)

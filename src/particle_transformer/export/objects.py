@@ -114,9 +114,7 @@ class PaddedScope:
             return self._whole(collection)
         return self._select(self._raw_value(name, collection), collection)
 
-    def _raw_value(
-        self, name: str, collection: str, defining: str | None = None
-    ) -> PaddedValue:
+    def _raw_value(self, name: str, collection: str, defining: str | None = None) -> PaddedValue:
         match self._names.resolve(name, collection, defining=defining):
             case Branch(branch):
                 return self._branch(branch, collection)
@@ -143,7 +141,9 @@ class PaddedScope:
             value = evaluate(text, lambda used: self._event_value(used, name))
             if not isinstance(value, PaddedValue):
                 dtype = np.asarray(value).dtype
-                value = PaddedValue(as_tensor(value, dtype, self._like).expand(self._like.shape), dtype)
+                value = PaddedValue(
+                    as_tensor(value, dtype, self._like).expand(self._like.shape), dtype
+                )
             self._definitions[name] = value
         return self._definitions[name]
 
@@ -222,7 +222,9 @@ class PaddedScope:
             as_tensor(part, dtype, eta.values)[:, None] for part in (other_eta, other_phi)
         )
         _, occupied = self._selection(other)
-        pairs = (delta_r(one, two, first, second) < dr) & occupied[:, None]  # (batch, slots, others)
+        pairs = (delta_r(one, two, first, second) < dr) & occupied[
+            :, None
+        ]  # (batch, slots, others)
         return pairs.to(torch.int64).sum(2) > 0
 
 

@@ -112,7 +112,11 @@ class _FeatureGraph(nn.Module):
         objects, masks = (
             dict(zip(names, tensors[n * count : (n + 1) * count], strict=True)) for n in (0, 1)
         )
-        momenta = dict(zip(names, tensors[2 * count :], strict=True)) if self.network.spec.momenta else None
+        momenta = (
+            dict(zip(names, tensors[2 * count :], strict=True))
+            if self.network.spec.momenta
+            else None
+        )
         return (self.network.forward_dense(objects, event, masks, momenta=momenta),)
 
 
@@ -205,7 +209,9 @@ def _small(network: AnalysisObjectTransformer, events: Events, precision: Precis
         name: {0: "batch"} if name == "event" else {0: "batch", 1: f"slots_{name.split(':')[1]}"}
         for name in example
     }
-    model = onnx_model(_FeatureGraph(network), example, ["logits"], {**axes, "logits": {0: "batch"}})
+    model = onnx_model(
+        _FeatureGraph(network), example, ["logits"], {**axes, "logits": {0: "batch"}}
+    )
     run = runner(reduced(model, precision).SerializeToString())
 
     def score(batch: PackedBatch) -> Tensor:

@@ -241,7 +241,9 @@ def _parameters(
     inputs, points = [], {}
     for number, name in enumerate(known.names):
         if name in taken:
-            message = f"training.condition: {name!r} is the name of a branch too; rename the parameter"
+            message = (
+                f"training.condition: {name!r} is the name of a branch too; rename the parameter"
+            )
             raise InputFileError(message)
         inputs.append(GraphInput(name, np.dtype(np.float32), None, "parameter"))
         points[name] = tuple(point[number] for point in known.points)
