@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from helpers.files import make_analysis, make_sample, write_root
 
+from helpers.files import make_analysis, make_sample, write_root
 from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder

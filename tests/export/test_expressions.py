@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from expressions.test_reference import EVENTS, OPERATIONS, cases
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from expressions.test_reference import EVENTS, OPERATIONS, cases
 from particle_transformer.errors import ExpressionError
 from particle_transformer.export.evaluate import evaluate
 from particle_transformer.export.padded import PaddedValue, storage
@@ -58,7 +58,8 @@ def assert_agrees(text: str, columns: dict[str, Value], *, slots: int, shift: in
     try:
         expected = parse(text).evaluate(columns.__getitem__)
     except ExpressionError as error:  # an integer modulo 0: no event with it has been prepared
-        assert "% 0" in str(error)
+        if "% 0" not in str(error):
+            raise
         reject()
     found = evaluate(text, lambda name: padded(columns[name], slots, shift))
     if not isinstance(found, PaddedValue):

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
 from export.runs import analysis_of, random_run
 from helpers.files import Sample, make_sample, write_root
-
 from particle_transformer import errors
+from particle_transformer.artefact import load_artefact
 from particle_transformer.config import load_analysis
 from particle_transformer.errors import InputFileError, MissingExtraError, OutputError
 from particle_transformer.export.check import check, padded_inputs, random_events, reference_logits
 from particle_transformer.export.graph import RawGraph
 from particle_transformer.export.inputs import raw_columns
 from particle_transformer.export.run import export_run
-from particle_transformer.artefact import load_artefact
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def test_a_file_that_lacks_a_branch_and_one_that_is_not_there(
         InputFileError, match=r"other.root: field 'mass' of jets .*nearest: .*puppi_mass"
     ):
         export_run(run.path, tmp_path / "a.onnx", like=other)
-    with pytest.raises(InputFileError, match="--like .*: no such file"):
+    with pytest.raises(InputFileError, match=r"--like .*: no such file"):
         export_run(run.path, tmp_path / "a.onnx", like=tmp_path / "no.root")
 
 
@@ -95,7 +95,7 @@ def test_eras_with_other_names(tmp_path: Path) -> None:
 
 def test_folds_of_a_hash_of_the_columns(tmp_path: Path) -> None:
     run = random_run(tmp_path, analysis_of(tmp_path, events=20, source={"event_number": None}))
-    with pytest.raises(InputFileError, match="names no source.event_number.* give --fold F"):
+    with pytest.raises(InputFileError, match=r"names no source.event_number.* give --fold F"):
         export_run(run.path, tmp_path / "a.onnx")
 
 
@@ -161,6 +161,6 @@ def test_the_events_of_the_check_reach_beyond_the_cap(run: RunFolder) -> None:
 def test_an_output_that_cannot_be_written_leaves_nothing(run: RunFolder, tmp_path: Path) -> None:
     taken = tmp_path / "a.onnx"
     taken.mkdir()
-    with pytest.raises(OutputError, match="a.onnx: cannot be written"):
+    with pytest.raises(OutputError, match=r"a.onnx: cannot be written"):
         export_run(run.path, taken, fold=0)
     assert [each.name for each in tmp_path.iterdir()] == ["a.onnx"]

@@ -9,10 +9,10 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from export.runs import MODEL, OBJECTS, analysis_of, events_of, random_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from export.runs import MODEL, OBJECTS, analysis_of, events_of, random_run
 from particle_transformer.artefact import load_artefact
 from particle_transformer.events import fold_of
 from particle_transformer.events.conditioning import Conditioning
@@ -190,7 +190,7 @@ def test_padding_order_and_the_other_events_change_nothing(exported: Any, sessio
 
 
 def test_the_metadata_says_what_the_file_is(exported: Any) -> None:
-    run, path, returned = exported
+    _, path, returned = exported
     model = onnx.load(path, load_external_data=False)
     found = {each.key: each.value for each in model.metadata_props}
     assert {key: json.loads(value) for key, value in found.items() if key in ("inputs", "parity")} == {

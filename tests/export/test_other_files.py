@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
+
 from export.runs import MODEL, analysis_of, events_of, random_run
 from export.test_onnx import outputs_of, padded_file, predictions, session_of
 from helpers.runs import small_analysis
-from typer.testing import CliRunner
-
 from particle_transformer.config import load_analysis
 from particle_transformer.export.precision import auc_loss, reduced
 from particle_transformer.export.run import export_run

@@ -14,7 +14,6 @@ from particle_transformer.data.scope import Scope
 from particle_transformer.errors import InputFileError, OutputError
 from particle_transformer.events import Events
 from particle_transformer.events.packed import PackedBatch
-from particle_transformer.export.inputs import mask_name
 from particle_transformer.export.outputs import fold_of, mean_logits, of_fold
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ def maximum(a: Tensor, b: Tensor) -> Tensor:
 
 
 def remainder(a: Tensor, b: Tensor) -> Tensor:
-    """a modulo b with the sign of b, as numpy's; of integers by 0 it means nothing."""
+    """Remainder of a by b with the sign of b, as numpy's; of integers by 0 it means nothing."""
     if not a.is_floating_point():
         # In a padded slot b may be 0, which stops the program that divides by it.
         return torch.remainder(a, torch.where(b == 0, torch.ones_like(b), b))

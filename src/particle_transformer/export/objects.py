@@ -58,7 +58,7 @@ class PaddedScope:
 
     def event_feature(self, text: str) -> Tensor:
         """Value of an event-level expression: float32 (batch,)."""
-        value = evaluate(text, lambda name: self._event_value(name))
+        value = evaluate(text, self._event_value)
         return as_tensor(value, _SINGLE, self._like).expand(self._like.shape)
 
     def objects(self, name: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:

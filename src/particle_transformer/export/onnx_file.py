@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from particle_transformer._version import __version__
 from particle_transformer.errors import require
 
 if TYPE_CHECKING:
@@ -94,8 +95,6 @@ def _symbolics() -> Iterator[None]:
 def with_metadata(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> onnx.ModelProto:
     """Put `metadata` into the model: text as it is, the rest as JSON."""
     onnx = require("onnx", "export")
-    from particle_transformer._version import __version__
-
     onnx.helper.set_model_props(
         model,
         {

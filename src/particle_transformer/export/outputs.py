@@ -32,7 +32,7 @@ def mean_logits(logits: Sequence[Tensor], *, two_scores: bool) -> Tensor:
 
 
 def _log_sum(x: Tensor) -> Tensor:
-    """log Σ exp over the networks."""
+    """Logarithm of Σ exp over the networks."""
     top = x.amax(0)
     return top + torch.log(torch.exp(x - top).sum(0))
 

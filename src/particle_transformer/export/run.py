@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 
 from particle_transformer.artefact import load_artefact
 from particle_transformer.artefact.run_folder import open_run
@@ -173,8 +174,6 @@ def _write_torch(
 
 
 def _called(graph: RawGraph) -> Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]:
-    import torch
-
     def run(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         with torch.inference_mode():
             found = graph(*(torch.from_numpy(inputs[each.name]) for each in graph.inputs))
