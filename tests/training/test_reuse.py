@@ -124,7 +124,7 @@ def test_other_classes_get_a_fresh_last_layer_and_nothing_else_does() -> None:
     model, fresh = begun(own, older, num_outputs=1)
     kept, before = model.state_dict(), fresh.state_dict()
     for name in ("head.6.weight", "head.6.bias"):
-        torch.testing.assert_close(kept[name], drawn[name], rtol=0, atol=0)
+        torch.testing.assert_close(kept[name], before[name], rtol=0, atol=0)
     for name in kept:
         if "scaling" not in name and not name.startswith("head.6"):
             torch.testing.assert_close(kept[name], older.state_dict()[name], rtol=0, atol=0)
