@@ -78,7 +78,17 @@ def absorbed(state: Integers, part: Integers) -> Integers:
 
 
 def fold_of(identity: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """Fold of each event: identity_hash(identity, salt=0) mod `folds`; int64 (events,)."""
+    """Fold of each event: identity_hash(identity, salt=0) mod `folds`; int64 (events,).
+
+    Examples
+    --------
+    Two of the test vectors in docs/folds.md:
+
+    >>> import numpy as np
+    >>> from particle_transformer.events import fold_of
+    >>> fold_of(np.array([[0], [1152921504606846977]]), folds=5).tolist()
+    [0, 4]
+    """
     return identity_hash(identity, 0) % folds
 
 
@@ -125,6 +135,14 @@ def split_roles(
     ------
     SampleError
         If `folds` is below 2 or `fold` is not one of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from particle_transformer.events import split_roles
+    >>> training, validation, test = split_roles(np.arange(1000)[:, np.newaxis], fold=0, folds=5)
+    >>> len(training) + len(validation) + len(test)
+    1000
     """
     if folds < 2 or not 0 <= fold < folds:
         message = f"fold {fold} of {folds}: expected at least 2 folds and 0 <= fold < folds"
