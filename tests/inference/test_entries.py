@@ -149,7 +149,7 @@ def test_every_entry_by_the_network_of_its_own_fold(base, samples, run, name):
             continue
         fold = fold_of_event(samples[name], entry)
         assert scores.nominal["fold"][entry] == fold
-        expected = truth.probability(run, entry, fold)
+        expected = truth.probability(run, int(entry), fold)
         assert scores.nominal["score"][entry] == pytest.approx(expected, abs=1e-5)
     beyond = sum(
         max(len(jets) - MAX, 0) for jets, ok in zip(truth.jets, truth.selected, strict=True) if ok
@@ -169,7 +169,7 @@ def test_variations(base, samples, run, side, scale):
         expected = -1.0
         if truth.selected[entry]:
             fold = fold_of_event(samples["s"], entry)
-            expected = truth.probability(run, entry, fold)
+            expected = truth.probability(run, int(entry), fold)
         assert varied["score"][entry] == pytest.approx(expected, abs=1e-5)
         moved += varied["score"][entry] != scores.nominal["score"][entry]
     assert moved > 10
@@ -197,7 +197,7 @@ def test_the_ensemble_is_refused_for_what_may_have_been_trained_with(base, sampl
     assert (ensemble[truth.signal] == -1).all()
     assert scores.refused == truth.signal.sum()
     for entry in np.flatnonzero(truth.control):
-        each = [truth.probability(run, entry, fold) for fold in range(FOLDS)]
+        each = [truth.probability(run, int(entry), fold) for fold in range(FOLDS)]
         assert ensemble[entry] == pytest.approx(np.mean(each), abs=1e-5)
     # The nominal event is in the training, also where the varied one is in no signal region.
     left = truth.signal & ~scores.varied["JES.down"]["region_signal"]
@@ -210,7 +210,7 @@ def test_the_ensemble_of_declared_events_and_of_none(base, samples, run):
     declared = scores_of(RunScorer(run, unseen=True), file_of(base, "s"))
     assert declared.refused == 0
     entry = int(np.flatnonzero(truth.signal)[0])
-    each = [truth.probability(run, entry, fold) for fold in range(FOLDS)]
+    each = [truth.probability(run, int(entry), fold) for fold in range(FOLDS)]
     assert declared.nominal["score_ensemble"][entry] == pytest.approx(np.mean(each), abs=1e-5)
     none = scores_of(RunScorer(run, ensemble=False), file_of(base, "s"))
     assert not [name for name in none.columns if "ensemble" in name]
@@ -376,3 +376,21 @@ def test_hypotheses(base, samples, tmp_path):
 def test_a_hypothesis_for_networks_without_parameters(run):
     with pytest.raises(SampleError, match="got mass, but the networks have no parameters"):
         RunScorer(run, at=[{"mass": 900.0}])
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_no_bit(base, samples, tmp_path):
+    """A worker of a cluster has one, this process as many as there are cores."""
+    model = {**NETWORK, "embed_dims": 32, "linear_dims1": 32, "linear_dims2": 32}
+    run = untrained_run(make_analysis(base, **{**CHANGES, "model": model}), tmp_path / "run")
+    write_root(tmp_path / "s.root", make_sample(0, 800))
+    file = replace(file_of(base, "s"), path=str(tmp_path / "s.root"))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(scores_of(RunScorer(run), file, 0, 800).columns)
+    finally:
+        torch.set_num_threads(before)
+    for name, column in found[0].items():
+        assert all(column.tobytes() == other[name].tobytes() for other in found[1:]), name

@@ -27,6 +27,19 @@ def save_artefact(
         The network; its scaling is part of its weights.
     metadata
         What JSON can hold: names of features, classes, …
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from particle_transformer import AnalysisObjectTransformer
+    >>> from particle_transformer.artefact import load_artefact, save_artefact
+    >>> model = AnalysisObjectTransformer(6, 2)
+    >>> with TemporaryDirectory() as folder:
+    ...     save_artefact(Path(folder, "network"), model, {"classes": ["signal", "background"]})
+    ...     same, metadata = load_artefact(Path(folder, "network"))
+    >>> metadata
+    {'classes': ['signal', 'background']}
     """
     model.metadata = metadata
     model.save_pretrained(path, model_card=model_card)

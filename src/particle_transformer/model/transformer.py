@@ -113,6 +113,17 @@ class AnalysisObjectTransformer(Pretrained, EventNetwork):
     ------
     ModelInputError
         If a number is not positive, `num_heads` does not divide a width, or an option is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from particle_transformer import AnalysisObjectTransformer
+    >>> model = AnalysisObjectTransformer({"jets": 6, "muons": 4}, 2, num_outputs=3)
+    >>> objects = {"jets": torch.randn(32, 10, 6), "muons": torch.randn(32, 2, 4)}
+    >>> padding_mask = {"jets": torch.arange(10) >= torch.randint(0, 11, (32, 1))}  # True = padded
+    >>> padding_mask["muons"] = torch.ones(32, 2, dtype=torch.bool)  # an event without any muon
+    >>> model(objects, torch.randn(32, 2), padding_mask).shape
+    torch.Size([32, 3])
     """
 
     def __init__(

@@ -115,7 +115,7 @@ def write_copy(
                     left_out.append(name)
                     continue
                 scores = _scores(parts, keys, columns) if name == file.tree else None
-                _write_tree(copy, root[name], layout, scores, advance)
+                _write_tree(copy, root[name], layout, scores, len(keys), advance)
             whole = {**provenance, "left_out": left_out}
             copy[KEY] = json.dumps(whole)
         with uproot.open({str(path): None}) as copy:
@@ -151,13 +151,15 @@ def _write_tree(
     tree: Any,
     layout: TreeLayout,
     scores: Iterator[dict[str, NDArray[Any]]] | None,
+    parts: int,
     advance: Callable[[int], None],
 ) -> None:
     made = None
     for start, stop, more in _steps(tree, scores):
         if made is None:
             types = {name: values.dtype for name, values in more.items()}
-            made = layout.make(copy, tree.name, tree.title, types)
+            steps = parts + int(tree.num_entries) // _step(tree) + 1
+            made = layout.make(copy, tree, types, steps)
         if stop > start:
             layout.extend(made, _arrays(tree, layout.names, start, stop), more)
         if scores is not None:
@@ -168,7 +170,7 @@ def _steps(
     tree: Any, scores: Iterator[dict[str, NDArray[Any]]] | None
 ) -> Iterator[tuple[int, int, dict[str, NDArray[Any]]]]:
     """Ranges of entries that fit into memory, with their scores."""
-    size = max(1, int(tree.num_entries_for(MEMORY))) if tree.num_entries else 1
+    size = _step(tree)
     begin = 0
     for table in scores or iter([{}]):
         entries = len(next(iter(table.values()))) if table else int(tree.num_entries)
@@ -177,6 +179,11 @@ def _steps(
             more = {name: values[start:stop] for name, values in table.items()}
             yield begin + start, begin + stop, more
         begin += entries
+
+
+def _step(tree: Any) -> int:
+    """Entries that fit into memory."""
+    return max(1, int(tree.num_entries_for(MEMORY))) if tree.num_entries else 1
 
 
 def _arrays(tree: Any, names: Sequence[str], start: int, stop: int) -> dict[str, ak.Array]:

@@ -100,6 +100,7 @@ class Recipe:
             "input": asdict(file),
             "columns": columns,
             **asdict(self.options),
+            "at": list(self.options.at),  # as JSON gives it back
             "counts": asdict(counts),
         }
 

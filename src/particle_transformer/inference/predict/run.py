@@ -243,10 +243,14 @@ class _Work:
 
         with replacing(job.output) as partial:
             if recipe.output_format == "copy":
-                write_copy(partial, job.file, job.columns, self._parts, keys, provenance, advance)
+                provenance = write_copy(
+                    partial, job.file, job.columns, self._parts, keys, provenance, advance
+                )
+            elif recipe.output_format == "friend":
+                write_friend(partial, self._parts.tables(keys), provenance, parts=len(keys))
+                advance(counts.entries)
             else:
-                write = write_friend if recipe.output_format == "friend" else write_parquet
-                write(partial, self._parts.tables(keys), provenance)
+                write_parquet(partial, self._parts.tables(keys), provenance)
                 advance(counts.entries)
         self._parts.remove(keys)
         return provenance

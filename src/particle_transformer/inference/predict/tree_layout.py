@@ -69,16 +69,30 @@ class TreeLayout:
         """Every branch but the counters."""
         return [*self.flat, *(name for group in self.lists.values() for name in group)]
 
-    def make(self, directory: Any, name: str, title: str, more: Mapping[str, Any]) -> Any:
-        """A new tree of these branches, and of further ones with one number per entry."""
+    def make(self, directory: Any, tree: Any, more: Mapping[str, Any], steps: int) -> Any:
+        """A new tree of these branches, and of further ones with one number per entry.
+
+        Parameters
+        ----------
+        directory
+            Where it is written to.
+        tree
+            Gives its name and title.
+        more
+            Types of the further branches.
+        steps
+            How often it is extended. Where there are more than it has room for, uproot writes all
+            headers anew, in a time that is quadratic in the number of branches.
+        """
         types: dict[str, Any] = {}
         for counter, group in self.lists.items():
             empty = _records({field: _no_lists(dtype) for field, dtype in group.items()})
             types[counter + _RECORD] = empty.type.content
         return directory.mktree(
-            name,
+            tree.name,
             {**self.flat, **types, **more},
-            title=title,
+            title=tree.title,
+            initial_basket_capacity=max(steps, 1),
             counter_name=lambda counted: counted.removesuffix(_RECORD),
             field_name=lambda outer, inner: inner,  # noqa: ARG005 (uproot's signature)
         )

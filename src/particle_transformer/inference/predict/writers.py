@@ -24,15 +24,32 @@ FRIEND_TREE = "scores"
 
 
 def write_friend(
-    path: Path, tables: Iterator[dict[str, NDArray[Any]]], provenance: dict[str, Any]
+    path: Path,
+    tables: Iterator[dict[str, NDArray[Any]]],
+    provenance: dict[str, Any],
+    *,
+    parts: int,
 ) -> None:
-    """Write a tree with a row for each entry of the input, in the input's order."""
+    """Write a tree with a row for each entry of the input, in the input's order.
+
+    Parameters
+    ----------
+    path
+        The output.
+    tables
+        Its columns, part after part.
+    provenance
+        What the output says of itself.
+    parts
+        How many there are.
+    """
     with uproot.recreate(path) as file:
         tree = None
         for columns in tables:
             if tree is None:
                 types = {name: values.dtype for name, values in columns.items()}
-                tree = file.mktree(FRIEND_TREE, types)
+                # One basket for each part; with less room the header is written anew.
+                tree = file.mktree(FRIEND_TREE, types, initial_basket_capacity=max(parts, 1))
             if len(next(iter(columns.values()))):
                 tree.extend(columns)
         file[KEY] = json.dumps(provenance)
