@@ -23,6 +23,7 @@ class ScoreHistogram(processor.ProcessorABC):
         self.scorer = ArrayScorer(run)  # pickled as its path: workers load the networks once
 
     def process(self, events):
+        """The histogram of a chunk."""
         # A row for each event; the process is the dataset that coffea notes in the metadata. Only
         # the branches that the analysis needs are read.
         scores = self.scorer(events)
@@ -38,6 +39,7 @@ class ScoreHistogram(processor.ProcessorABC):
         return {"events": {dataset: len(events)}, "score": filled}
 
     def postprocess(self, accumulator):
+        """Nothing is left to do when all chunks are added."""
         return accumulator
 
 

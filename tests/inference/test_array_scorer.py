@@ -307,7 +307,7 @@ def test_the_iterative_executor(folder: Path, scorer: ArrayScorer, coffea: Any) 
 
 @pytest.mark.slow
 def test_the_futures_executor(folder: Path, scorer: ArrayScorer, coffea: Any) -> None:
-    _run(coffea, folder, scorer, coffea[1].FuturesExecutor(status=False, workers=2))
+    _run(coffea, folder, scorer, coffea[1].FuturesExecutor(status=False, workers=1))
 
 
 @pytest.mark.slow
@@ -315,7 +315,7 @@ def test_the_dask_executor(folder: Path, scorer: ArrayScorer, coffea: Any) -> No
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=1, threads_per_worker=1, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
