@@ -79,7 +79,14 @@ def environment(path: Path, wheel: Path, extras: Iterable[str] = ()) -> Path:
             link = site / top
             if top != "__pycache__" and not link.exists():
                 link.symlink_to(Path(str(found.locate_file(top))))
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", path]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--python",
+        path,
+    ]
     subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", wheel], check=True)
     checked = subprocess.run([*pip, "check"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
