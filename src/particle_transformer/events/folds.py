@@ -9,7 +9,7 @@ because gcd(5, p − 1) = 1. Test vectors are published in ``docs/folds.md``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,12 @@ from particle_transformer.errors import SampleError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PRIME", "ROUND_CONSTANTS", "fold_of", "identity_hash", "is_validation", "split_roles"]
+__all__ = [
+    "PRIME", "ROUND_CONSTANTS", "absorbed", "fold_of", "identity_hash", "is_validation",
+    "split_roles",
+]  # fmt: skip
+
+Integers = TypeVar("Integers", bound=Any)
 
 PRIME = 2**31 - 1
 
@@ -52,11 +57,23 @@ def identity_hash(identity: NDArray[np.int64], salt: int) -> NDArray[np.int64]:
     """
     state = np.full(identity.shape[0], salt % PRIME, dtype=np.int64)
     for part in range(identity.shape[1]):
-        state = (state + identity[:, part] % PRIME) % PRIME
-        for constant in ROUND_CONSTANTS:
-            state = (state + constant) % PRIME
-            square = state * state % PRIME
-            state = square * square % PRIME * state % PRIME
+        state = absorbed(state, identity[:, part])
+    return state
+
+
+def absorbed(state: Integers, part: Integers) -> Integers:
+    """The state of the hash after one more part of the identity.
+
+    Parameters
+    ----------
+    state, part
+        int64 (events,), of numpy or of torch: the operations are those of both, and of ONNX.
+    """
+    state = (state + part % PRIME) % PRIME
+    for constant in ROUND_CONSTANTS:
+        state = (state + constant) % PRIME
+        square = state * state % PRIME
+        state = square * square % PRIME * state % PRIME
     return state
 
 

@@ -25,6 +25,7 @@ from particle_transformer.model.inputs import (
 from particle_transformer.model.layouts import DenseLayout, PackedLayout
 from particle_transformer.model.maps import AttentionMaps
 from particle_transformer.model.pairs import PairBias
+from particle_transformer.model.pretrained import Pretrained
 from particle_transformer.model.scaling import Standardise
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ __all__ = ["AnalysisObjectTransformer"]
 EventFeatures = Literal["concatenated", "token", "both"]
 
 
-class AnalysisObjectTransformer(EventNetwork):
+class AnalysisObjectTransformer(Pretrained, EventNetwork):
     """Classify collision events from their analysis objects and event features.
 
     The order of the objects, padding, and the other events of a batch change nothing; an event
@@ -104,6 +105,9 @@ class AnalysisObjectTransformer(EventNetwork):
     arguments : dict
         The constructor's arguments, as JSON can hold them: ``AnalysisObjectTransformer(**it)``
         builds the same network.
+    metadata : dict
+        What is known of the network besides, as JSON can hold it: names of features, classes, …;
+        saved and loaded with it. Empty at first.
 
     Raises
     ------
@@ -176,6 +180,7 @@ class AnalysisObjectTransformer(EventNetwork):
             "regression_targets": regression_targets,
         }
         check_arguments(features, self.arguments)
+        self.metadata: dict[str, Any] = {}
         self.collections = tuple(features)
         self.spec = InputSpec(features, input_dim_event, named, pair_bias)
 

@@ -1,0 +1,279 @@
+"""What of one network another one can begin from: features by what they are, blocks as a whole.
+
+Only weights are taken over. The scaling of the features is fitted to the new training events, so
+that taken weights act on standardised features: a jet's log(pt) in units of the deviation in the new
+sample, whatever the units and the spectrum of the old one were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from particle_transformer.expressions import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from particle_transformer.model import AnalysisObjectTransformer
+
+__all__ = ["Inputs", "MappedFeatures", "Reuse", "initialise", "plan_reuse"]
+
+_PAIR_BIAS, _HEAD, _LAST_LAYER, _REGRESSION = (
+    "pair bias", "head", "last layer", "regression head"
+)  # fmt: skip
+_BLOCKS = {
+    _PAIR_BIAS: "pair_bias",
+    "attention blocks": "att_blocks",
+    "class token": "class_token",
+    "class blocks": "class_blocks",
+    "norm before the head": "class_norm",
+}
+_FIRST, _HIDDEN, _LAST = "head.0", "head.3", "head.6"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the columns of a network are.
+
+    Attributes
+    ----------
+    objects
+        Feature expressions by collection, in the order of the columns.
+    event
+        Expressions of the event features.
+    classes
+        Names of the classes; `signal` first.
+    """
+
+    objects: Mapping[str, Sequence[str]]
+    event: Sequence[str]
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class MappedFeatures:
+    """The features of a collection, or of the event, and the columns of the older network.
+
+    Attributes
+    ----------
+    source
+        The older network's collection; None: it has none, and all is fresh.
+    reused
+        Features that both have: (column, the older network's column).
+    names
+        All features, in the order of the columns.
+    unused
+        Features of the older network alone.
+    """
+
+    source: str | None
+    reused: tuple[tuple[int, int], ...]
+    names: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def new(self) -> tuple[str, ...]:
+        """Features that the older network did not have."""
+        known = {column for column, _ in self.reused}
+        return tuple(name for column, name in enumerate(self.names) if column not in known)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``run.json`` has it."""
+        return {
+            "of": self.source,
+            "reused": [self.names[column] for column, _ in self.reused],
+            "new": list(self.new),
+            "unused": list(self.unused),
+        }
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """What a network takes over from an older one.
+
+    Attributes
+    ----------
+    objects
+        By collection.
+    event
+        The event features.
+    reused, fresh
+        The other parts of the network, in words.
+    """
+
+    objects: Mapping[str, MappedFeatures]
+    event: MappedFeatures
+    reused: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``run.json`` has it."""
+        return {
+            "objects": {name: mapped.to_json() for name, mapped in self.objects.items()},
+            "event": self.event.to_json(),
+            "reused": list(self.reused),
+            "fresh": list(self.fresh),
+        }
+
+
+def plan_reuse(
+    arguments: Mapping[str, Any], own: Inputs, of: Mapping[str, Any], older: Inputs
+) -> Reuse:
+    """Find what a network can take over.
+
+    Features are matched by the collection and by what their expressions say, however they are
+    written; collections by their name, where an ending s and capitals do not count. A collection
+    without a feature in common, and one that the older network does not have, is fresh.
+
+    Parameters
+    ----------
+    arguments, own
+        The constructor's arguments of the new network, with the older one's widths and numbers of
+        blocks, and its inputs.
+    of, older
+        The same of the older network.
+    """
+    objects = {}
+    free = list(older.objects)
+    for name, texts in own.objects.items():
+        source = _counterpart(name, free, own.objects)
+        mapped = _mapped(source, texts, () if source is None else older.objects[source])
+        if mapped.source is not None:
+            free.remove(mapped.source)
+        objects[name] = mapped
+    same_outputs = (
+        list(own.classes) == list(older.classes) and arguments["num_outputs"] == of["num_outputs"]
+    )
+    parts = {**dict.fromkeys(_BLOCKS, True), _HEAD: True, _LAST_LAYER: same_outputs}
+    if arguments["pair_bias"]:
+        parts[_PAIR_BIAS] = of["pair_bias"]
+    else:
+        del parts[_PAIR_BIAS]
+    if arguments["regression_targets"]:
+        parts[_REGRESSION] = False
+    return Reuse(
+        objects,
+        _mapped("event", own.event, older.event),
+        tuple(part for part, taken in parts.items() if taken),
+        tuple(part for part, taken in parts.items() if not taken),
+    )
+
+
+def initialise(
+    model: AnalysisObjectTransformer, older: AnalysisObjectTransformer, plan: Reuse
+) -> None:
+    """Give a network what it takes over; the rest of its weights stays, the scaling too.
+
+    The columns of new features in layers that are taken over start at zero: the network begins as
+    the older one, for which every feature that it had and that is not there any more is at its mean.
+
+    Parameters
+    ----------
+    model
+        The new network, with fresh weights; overwritten.
+    older
+        The older network.
+    plan
+        By `plan_reuse`.
+    """
+    state, known = model.state_dict(), older.state_dict()
+    for part, prefix in _BLOCKS.items():
+        if part in plan.reused:
+            _copy(state, known, prefix, prefix)
+    for column, name in enumerate(model.collections):
+        mapped = plan.objects[name]
+        if mapped.source is None:
+            continue
+        source = older.collections.index(mapped.source)
+        _copy_embedding(state, known, f"embedding.{column}", f"embedding.{source}", mapped)
+        state["collection_embedding"][column].copy_(known["collection_embedding"][source])
+    event = plan.event
+    both = model.event_embedding is not None and older.event_embedding is not None
+    if both and event.source is not None:
+        _copy_embedding(state, known, "event_embedding", "event_embedding", event)
+    # The trunk's columns, then those of the event features, if the head sees them.
+    trunk = model.arguments["linear_dims2"]
+    weight, old = state[f"{_FIRST}.weight"], known[f"{_FIRST}.weight"]
+    weight[:, :trunk].copy_(old[:, :trunk])
+    if weight.shape[1] > trunk:
+        if old.shape[1] > trunk:
+            _copy_columns(weight[:, trunk:], old[:, trunk:], event)
+        else:
+            weight[:, trunk:] = 0.0
+    state[f"{_FIRST}.bias"].copy_(known[f"{_FIRST}.bias"])
+    _copy(state, known, _HIDDEN, _HIDDEN)
+    if _LAST_LAYER in plan.reused:
+        _copy(state, known, _LAST, _LAST)
+
+
+def _counterpart(name: str, others: Sequence[str], own: Mapping[str, Any]) -> str | None:
+    """The collection of the same name, or of one that is nearly the same and not taken."""
+    if name in others:
+        return name
+    near = [other for other in others if _key(other) == _key(name) and other not in own]
+    return near[0] if near else None
+
+
+def _key(collection: str) -> str:
+    return collection.casefold().removesuffix("s")
+
+
+def _mapped(source: str | None, texts: Sequence[str], older: Sequence[str]) -> MappedFeatures:
+    trees = [parse(text).tree for text in older]
+    reused: list[tuple[int, int]] = []
+    for column, text in enumerate(texts):
+        tree = parse(text).tree
+        taken = {old for _, old in reused}
+        found = [old for old, other in enumerate(trees) if other == tree and old not in taken]
+        if found:
+            reused.append((column, found[0]))
+    if not reused:
+        return MappedFeatures(None, (), tuple(texts), tuple(older))
+    taken = {old for _, old in reused}
+    unused = tuple(text for old, text in enumerate(older) if old not in taken)
+    return MappedFeatures(source, tuple(reused), tuple(texts), unused)
+
+
+def _copy(state: Mapping[str, Tensor], known: Mapping[str, Tensor], to: str, of: str) -> None:
+    for name, value in state.items():
+        if name == to or name.startswith(f"{to}."):
+            value.copy_(known[of + name.removeprefix(to)])
+
+
+def _copy_embedding(
+    state: Mapping[str, Tensor],
+    known: Mapping[str, Tensor],
+    to: str,
+    of: str,
+    mapped: MappedFeatures,
+) -> None:
+    first = "layers.0.weight"
+    for name in [name for name in state if name.startswith(f"{to}.")]:
+        part = name.removeprefix(f"{to}.")
+        value, old = state[name], known[f"{of}.{part}"]
+        if part == first:
+            _copy_columns(value, old, mapped)
+        elif part == "encoding.frequency":  # (features, frequencies)
+            for column, source in mapped.reused:
+                value[column].copy_(old[source])
+        else:
+            value.copy_(old)
+
+
+def _copy_columns(value: Tensor, old: Tensor, mapped: MappedFeatures) -> None:
+    """Columns of the features that both have; the others are zero.
+
+    Parameters
+    ----------
+    value, old
+        (outputs, features × numbers by which each is encoded).
+    """
+    value.zero_()
+    encoded = value.shape[1] // len(mapped.names)
+    for column, source in mapped.reused:
+        value[:, column * encoded : (column + 1) * encoded].copy_(
+            old[:, source * encoded : (source + 1) * encoded]
+        )
