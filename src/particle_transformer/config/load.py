@@ -38,10 +38,10 @@ def load_analysis(path: Path) -> Analysis:
     --------
     >>> from pathlib import Path
     >>> from particle_transformer.config import load_analysis
-    >>> load_analysis(Path("analysys.yaml"))
+    >>> load_analysis(Path("missing.yaml"))
     Traceback (most recent call last):
     ...
-    particle_transformer.errors.AnalysisFileError: analysys.yaml: cannot read the analysis file ...
+    particle_transformer.errors.AnalysisFileError: missing.yaml: cannot read the analysis file ...
     """
     path = Path(path)
     try:
