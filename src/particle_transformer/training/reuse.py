@@ -46,11 +46,14 @@ class Inputs:
         Expressions of the event features.
     classes
         Names of the classes; `signal` first.
+    offsets
+        What the loss of a trained network added to its logits, one for each; empty: nothing.
     """
 
     objects: Mapping[str, Sequence[str]]
     event: Sequence[str]
     classes: Sequence[str]
+    offsets: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,18 @@ class Reuse:
         By collection.
     event
         The event features.
+    outputs
+        Outputs of the last layer that both have: (output, the older network's output).
+    classes
+        Names of the classes that have them; both of a network with one output.
     reused, fresh
         The other parts of the network, in words.
     """
 
     objects: Mapping[str, MappedFeatures]
     event: MappedFeatures
+    outputs: tuple[tuple[int, int], ...]
+    classes: tuple[str, ...]
     reused: tuple[str, ...]
     fresh: tuple[str, ...]
 
@@ -114,6 +123,7 @@ class Reuse:
         return {
             "objects": {name: mapped.to_json() for name, mapped in self.objects.items()},
             "event": self.event.to_json(),
+            "classes": list(self.classes),
             "reused": list(self.reused),
             "fresh": list(self.fresh),
         }
@@ -144,10 +154,8 @@ def plan_reuse(
         if mapped.source is not None:
             free.remove(mapped.source)
         objects[name] = mapped
-    same_outputs = (
-        list(own.classes) == list(older.classes) and arguments["num_outputs"] == of["num_outputs"]
-    )
-    parts = {**dict.fromkeys(_BLOCKS, True), _HEAD: True, _LAST_LAYER: same_outputs}
+    outputs, classes = _outputs(arguments["num_outputs"], own, of["num_outputs"], older)
+    parts = {**dict.fromkeys(_BLOCKS, True), _HEAD: True, _LAST_LAYER: bool(outputs)}
     if arguments["pair_bias"]:
         parts[_PAIR_BIAS] = of["pair_bias"]
     else:
@@ -157,13 +165,18 @@ def plan_reuse(
     return Reuse(
         objects,
         _mapped("event", own.event, older.event),
+        outputs,
+        classes,
         tuple(part for part, taken in parts.items() if taken),
         tuple(part for part, taken in parts.items() if not taken),
     )
 
 
 def initialise(
-    model: AnalysisObjectTransformer, older: AnalysisObjectTransformer, plan: Reuse
+    model: AnalysisObjectTransformer,
+    older: AnalysisObjectTransformer,
+    plan: Reuse,
+    offsets: Sequence[float] = (),
 ) -> None:
     """Give a network what it takes over; the rest of its weights stays, the scaling too.
 
@@ -178,6 +191,9 @@ def initialise(
         The older network.
     plan
         By `plan_reuse`.
+    offsets
+        Of the older network, as `Inputs` has them: without them its logits are those of balanced
+        classes, whatever the shares of the classes are in the new training.
     """
     state, known = model.state_dict(), older.state_dict()
     for part, prefix in _BLOCKS.items():
@@ -205,8 +221,27 @@ def initialise(
             weight[:, trunk:] = 0.0
     state[f"{_FIRST}.bias"].copy_(known[f"{_FIRST}.bias"])
     _copy(state, known, _HIDDEN, _HIDDEN)
-    if _LAST_LAYER in plan.reused:
-        _copy(state, known, _LAST, _LAST)
+    for output, source in plan.outputs:
+        state[f"{_LAST}.weight"][output].copy_(known[f"{_LAST}.weight"][source])
+        added = offsets[source] if offsets else 0.0
+        state[f"{_LAST}.bias"][output].copy_(known[f"{_LAST}.bias"][source] + added)
+    model.has_begun = bool(plan.outputs)
+
+
+def _outputs(
+    number: int, own: Inputs, of: int, older: Inputs
+) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
+    """Outputs that two networks have in common, and the classes that have them."""
+    if number == of and list(own.classes) == list(older.classes):
+        return tuple((output, output) for output in range(number)), tuple(own.classes)
+    if number != len(own.classes) or of != len(older.classes):
+        return (), ()  # an output is not that of one class
+    pairs = [
+        (output, list(older.classes).index(name))
+        for output, name in enumerate(own.classes)
+        if name in older.classes
+    ]
+    return tuple(pairs), tuple(own.classes[output] for output, _ in pairs)
 
 
 def _counterpart(name: str, others: Sequence[str], own: Mapping[str, Any]) -> str | None:
