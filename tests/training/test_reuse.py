@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.events.packed import PackedBatch
 from particle_transformer.training import FitSettings, Objective, fit_network, make_sample
-from particle_transformer.training.reuse import Inputs, initialise, plan_reuse
+from particle_transformer.training.reuse import Inputs, plan_reuse
+from particle_transformer.training.takeover import initialise
 from training.toys import toy_events, toy_model
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from particle_transformer.artefact.run_folder import RunFolder
 from particle_transformer.config import PRETRAINED, Model
 from particle_transformer.errors import AnalysisFileError, InputFileError
 from particle_transformer.training.provenance import ancestors_of, check_unseen, files_of
-from particle_transformer.training.reuse import Inputs, initialise, plan_reuse
+from particle_transformer.training.reuse import Inputs, plan_reuse
+from particle_transformer.training.takeover import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
