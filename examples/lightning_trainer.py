@@ -85,7 +85,7 @@ def main(file: Path, store: Path) -> None:
 
     task = NetworkTask(fold=0)
     settings = fit_settings(analysis, task, training)
-    model = new_network(analysis, manifest, settings.seed)
+    model = new_network(analysis, manifest, task)
     standardise(model, training, settings)
     trainer = Trainer(
         max_epochs=settings.epochs,

@@ -11,7 +11,7 @@ from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder
 from particle_transformer.config import dump_analysis
 from particle_transformer.data import Store, prepare
-from particle_transformer.training.network import new_network
+from particle_transformer.training.network import NetworkTask, new_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def untrained_run(
     settings = analysis.training
     for fold in range(settings.folds):
         for number in range(settings.ensemble):
-            model = _network(analysis, store.manifest, 100 * fold + number)
+            model = _network(analysis, store.manifest, fold, number)
             metadata = _metadata(analysis, store.manifest, fold, conditioning)
             save_artefact(run.network(fold, number), model, metadata, model_card="")
     record = {
@@ -52,9 +52,11 @@ def untrained_run(
     return run
 
 
-def _network(analysis: Analysis, manifest: Manifest, seed: int) -> AnalysisObjectTransformer:
-    model = new_network(analysis, manifest, seed)
-    generator = torch.Generator().manual_seed(seed)
+def _network(
+    analysis: Analysis, manifest: Manifest, fold: int, number: int
+) -> AnalysisObjectTransformer:
+    model = new_network(analysis, manifest, NetworkTask(fold, number))
+    generator = torch.Generator().manual_seed(100 * fold + number)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))

@@ -100,6 +100,14 @@ def train(
             help="Draw scores, ROC curve and correlations after each epoch, into RUN/logs.",
         ),
     ] = True,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="pretrained|PATH",
+            help="Begin from the network that comes with aot, another one, or a run's; overrides "
+            "training.init of the file.",
+        ),
+    ] = None,
 ) -> None:
     """Train the networks of every fold.
 
@@ -109,7 +117,7 @@ def train(
 
     with _resumable(out):
         if devices > 1 and started_as().size == 1:
-            _launch(file, devices)
+            _launch(file, devices, init=init)
             return
         with joined() as ranks:
             if devices not in (1, ranks.per_node):
@@ -119,9 +127,11 @@ def train(
                 )
                 raise RankError(message)
             if ranks.rank:
-                _train_silently(file, out, store=store, unblind=unblind, resume=resume)
+                _train_silently(file, out, store=store, unblind=unblind, resume=resume, init=init)
             else:
-                _train(file, out, store=store, unblind=unblind, resume=resume, plots=plots)
+                _train(
+                    file, out, store=store, unblind=unblind, resume=resume, plots=plots, init=init
+                )
 
 
 @contextmanager
@@ -138,7 +148,14 @@ def _resumable(out: Path) -> Iterator[None]:
 
 
 def _train(
-    file: Path, out: Path, *, store: Path | None, unblind: bool, resume: bool, plots: bool
+    file: Path,
+    out: Path,
+    *,
+    store: Path | None,
+    unblind: bool,
+    resume: bool,
+    plots: bool,
+    init: str | None,
 ) -> None:
     """Train as the only process, or the one of several that prints."""
     from particle_transformer.artefact.run_folder import RunFolder
@@ -146,7 +163,7 @@ def _train(
     from particle_transformer.training.run import train as run
     from particle_transformer.training.unfinished import is_finished
 
-    analysis = _load(file)
+    analysis = _load(file, init)
     callbacks = _epoch_plots(out) if plots else None
     before = resume and is_finished(RunFolder(out))
     with Progress() as progress:
@@ -163,21 +180,20 @@ def _train(
     say(f"trained before: {out}" if before else f"trained {out}")
 
 
-def _launch(file: Path, devices: int) -> None:
+def _launch(file: Path, devices: int, *, init: str | None) -> None:
     """Run this command line as several processes."""
     import sys
 
-    from particle_transformer.config import load_analysis
     from particle_transformer.training.launch import launch
 
-    load_analysis(file)  # a mistake in it is told before anything is started
+    _load(file, init)  # a mistake in it is told before anything is started
     status = launch(["-m", "particle_transformer.cli", *sys.argv[1:]], devices)
     if status:
         raise typer.Exit(status)
 
 
 def _train_silently(
-    file: Path, out: Path, *, store: Path | None, unblind: bool, resume: bool
+    file: Path, out: Path, *, store: Path | None, unblind: bool, resume: bool, init: str | None
 ) -> None:
     """Train as one of the ranks that print nothing."""
     import warnings
@@ -186,7 +202,8 @@ def _train_silently(
     from particle_transformer.training.run import train as run
 
     warnings.simplefilter("ignore")
-    run(load_analysis(file), out, store=store, unblind=unblind, resume=resume)
+    analysis = _begin_from(load_analysis(file), init)
+    run(analysis, out, store=store, unblind=unblind, resume=resume)
 
 
 def evaluate(
@@ -295,9 +312,10 @@ def compare(
 
     What was trained is kept: run again, it goes on.
     """
-    from particle_transformer.report.comparison import check_report_installed, write_comparison
+    from particle_transformer.report.comparison import write_comparison
+    from particle_transformer.report.filling import check_report_installed
 
-    check_report_installed()  # now, not after hours: the report comes last
+    check_report_installed("compare")  # now, not after hours: the report comes last
     from particle_transformer.cli.tables import print_comparison
     from particle_transformer.studies.compare import compare as run
     from particle_transformer.workers import available_cores
@@ -344,9 +362,10 @@ def explain(
     ] = 1,
 ) -> None:
     """Say what the networks of a run look at: importances, attributions, event displays."""
-    from particle_transformer.report.explanation import check_report_installed, write_explanation
+    from particle_transformer.report.explanation import write_explanation
+    from particle_transformer.report.filling import check_report_installed
 
-    check_report_installed()  # now, not after minutes: the page comes last
+    check_report_installed("report")  # now, not after minutes: the page comes last
     from particle_transformer.cli.tables import print_explanation
     from particle_transformer.studies.explain import explain as compute
 
@@ -433,11 +452,11 @@ def _epoch_plots(out: Path) -> Callable[[NetworkTask], Sequence[Callback]] | Non
         return None
 
 
-def _load(file: Path) -> Analysis:
+def _load(file: Path, init: str | None = None) -> Analysis:
     """The analysis file; says what in it is allowed, but hardly meant."""
     from particle_transformer.config import load_analysis
 
-    analysis = load_analysis(file)
+    analysis = _begin_from(load_analysis(file), init)
     for name, era in analysis.eras.items():
         if era.luminosity is not None and era.luminosity > LHC_LUMINOSITY:
             say(
@@ -445,3 +464,18 @@ def _load(file: Path) -> Analysis:
                 f"will ever deliver ({LHC_LUMINOSITY:g}); if it is in pb^-1, divide it by 1000"
             )
     return analysis
+
+
+def _begin_from(analysis: Analysis, init: str | None) -> Analysis:
+    """The analysis with what its networks begin from, and with the widths which that has."""
+    if init is not None:
+        from particle_transformer.config import PRETRAINED
+
+        name = init if init == PRETRAINED else str(Path(init).expanduser().resolve())
+        training = analysis.training.model_copy(update={"init": name})
+        analysis = analysis.model_copy(update={"training": training})
+    if analysis.training.init is None:
+        return analysis
+    from particle_transformer.training.initial import with_initial
+
+    return with_initial(analysis)

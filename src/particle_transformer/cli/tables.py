@@ -70,8 +70,11 @@ def print_cutflow(manifest: Manifest) -> None:
 
 
 def print_training(run: Path) -> None:
-    """What a network was trained on: events, and how many their signed weights are worth."""
-    networks = RunFolder(run).read_record()["networks"]
+    """What a network began from, and was trained on: events, and what their weights are worth."""
+    record = RunFolder(run).read_record()
+    networks = record["networks"]
+    if record["init"] is not None:
+        _say_reuse(record["init"])
     table = Table("process", title="Training events per network")
     table.add_column("events", justify="right")
     table.add_column("effective events", justify="right")
@@ -88,6 +91,23 @@ def print_training(run: Path) -> None:
             ),
         )
     Console().print(table)
+
+
+def _say_reuse(init: dict[str, Any]) -> None:
+    """What the networks have taken over from another one, part by part."""
+    say(f"began from {init['network']}")
+    for name, features in {**init["objects"], "event": init["event"]}.items():
+        if features["of"] is None:
+            say(f"  {name}: fresh, no feature in common")
+            continue
+        parts = [f"reused {', '.join(features['reused'])}"]
+        for key, words in (("new", "new"), ("unused", "of the older network alone")):
+            if features[key]:
+                parts.append(f"{words} {', '.join(features[key])}")
+        say(f"  {name}: {'; '.join(parts)}")
+    for key, words in (("classes", "classes reused"), ("reused", "reused"), ("fresh", "fresh")):
+        if init[key]:
+            say(f"  {words}: {', '.join(init[key])}")
 
 
 def print_trials(result: StudyResult) -> None:

@@ -24,11 +24,13 @@ from particle_transformer.config.symmetries import FeatureSymmetries, feature_sy
 from particle_transformer.config.training import Training
 from particle_transformer.config.tuning import Choices, Range, Tuning, choice_label
 from particle_transformer.config.tuning_checks import with_space, with_values
+from particle_transformer.config.types import PRETRAINED
 from particle_transformer.config.variations import Variation
 from particle_transformer.config.varied import Varied
 
 __all__ = [
     "PREPARED_SECTIONS",
+    "PRETRAINED",
     "Analysis",
     "Choices",
     "Collection",

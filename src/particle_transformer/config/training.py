@@ -18,6 +18,7 @@ from pydantic import (
 from particle_transformer.config.loggers import Logger
 from particle_transformer.config.objectives import DisCo, DoubleDisCo, Loss, Regression
 from particle_transformer.config.types import (
+    InitialNetwork,
     PlainName,
     Real,
     Section,
@@ -71,6 +72,9 @@ class Training(Section):
     condition
         Parameters of the signal processes (`Process.parameters`) that the network is given beside
         the event features (arXiv:1601.07913).
+    init
+        What the networks begin from: ``pretrained``, the folder of a network, or that of a run;
+        None: from weights of the seed alone.
     ensemble
         Networks of each fold, that differ in their seeds.
     ema
@@ -89,6 +93,7 @@ class Training(Section):
     """
 
     folds: Annotated[Whole, Field(ge=2)] = 5
+    init: InitialNetwork | None = None
     ensemble: Annotated[Whole, Field(ge=1)] = 1
     epochs: Annotated[Whole, Field(ge=1)] = 30
     batch_size: Annotated[Whole, Field(ge=1)] = 256

@@ -34,6 +34,7 @@ _REFUSED = {
     "training.folds": "decides which events a trial is judged by",
     "training.seed": "is the same for all trials, so that they differ by their settings alone",
     "training.ensemble": "does not change a trial, which trains one network of a fold",
+    "training.init": "decides on the widths of the network",
     "training.loggers": "changes no network",
     "training.checkpoint_minutes": "changes no network",
     "training.loss": _OTHER_LOSS,

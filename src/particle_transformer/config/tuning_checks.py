@@ -22,6 +22,9 @@ _BATCH_SIZE = "training.batch_size"
 _FOLLOWING = ("linear_dims1", "linear_dims2")
 """The widths that follow ``model.embed_dims``."""
 
+_FREE = ("model.dropout",)
+"""What a network that begins from another one need not have in common with it."""
+
 _ALL_OF_RANGE, _ALL_OF_PAIR = 1024, 64
 """Of a range with steps or whole numbers so many are all checked, alone and beside those of another
 key; of more, and of a range without steps, the ends."""
@@ -83,6 +86,13 @@ def check_tuning(analysis: Analysis) -> None:
             "the batches, the larger the distance correlation in the validation loss; leave it out"
         )
         raise AnalysisFileError(message)
+    for key in tuning.space:
+        if _is_given(analysis, key):
+            message = (
+                f"tuning.space.{key}: cannot be tuned with training.init, whose network has it; "
+                "leave it out"
+            )
+            raise AnalysisFileError(message)
     for key, entry in tuning.space.items():
         for value in _tried(key, entry, _ALL_OF_RANGE):
             reason = _refusal(analysis, {key: value})
@@ -117,6 +127,7 @@ def with_space(analysis: Analysis) -> Analysis:
     }
     if _depends_on_batch_size(analysis):
         del usual[_BATCH_SIZE]
+    usual = {key: entry for key, entry in usual.items() if not _is_given(analysis, key)}
     space: dict[str, Choices | Range] = {}
     for key, entry in usual.items():
         allowed = tuple(
@@ -138,6 +149,11 @@ def _depends_on_batch_size(analysis: Analysis) -> bool:
     """Whether the validation loss does: whether it has a term with a bias of 1 / batch size."""
     training = analysis.training
     return training.disco is not None or training.double_disco is not None
+
+
+def _is_given(analysis: Analysis, key: str) -> bool:
+    """Whether a key is that of the network which the training begins from."""
+    return analysis.training.init is not None and key.startswith("model.") and key not in _FREE
 
 
 def _tried(key: str, entry: Choices | Range, most: int) -> list[Any]:

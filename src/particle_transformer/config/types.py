@@ -24,11 +24,13 @@ from particle_transformer.expressions import parse
 from particle_transformer.expressions.nodes import Name
 
 __all__ = [
+    "PRETRAINED",
     "Branch",
     "DottedName",
     "ExpressionText",
     "Features",
     "FilePatterns",
+    "InitialNetwork",
     "Label",
     "LocalFile",
     "OtherPatterns",
@@ -183,6 +185,13 @@ def _resolved_file(path: str, info: ValidationInfo) -> str:
     return os.path.normpath(os.path.join(base, os.path.expanduser(path)))  # noqa: PTH111, PTH118
 
 
+def _initial_network(name: str, info: ValidationInfo) -> str:
+    return name if name == PRETRAINED else _resolved_file(name, info)
+
+
+PRETRAINED = "pretrained"
+"""The network that comes with this package."""
+
 Branch = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 """The name of a branch or column in the files, as it is there."""
 
@@ -215,6 +224,9 @@ Texts = Annotated[
 
 LocalFile = Annotated[Branch, AfterValidator(_resolved_file)]
 """The path of one file; a relative one is resolved against the analysis file's folder."""
+
+InitialNetwork = Annotated[Branch, AfterValidator(_initial_network)]
+"""`PRETRAINED`, or the folder of a network or run, resolved as `LocalFile` is."""
 
 OtherPatterns = Annotated[
     tuple[Annotated[Branch, AfterValidator(_resolved)], ...], BeforeValidator(one_or_many)

@@ -162,8 +162,9 @@ class TrialRunner:
         manifest, samples = self._samples()
         best: list[EpochRecord] = []
         for fold, (training, validation) in enumerate(samples):
-            settings = fit_settings(analysis, NetworkTask(fold), training)
-            model = new_network(analysis, manifest, settings.seed)
+            task = NetworkTask(fold)
+            settings = fit_settings(analysis, task, training)
+            model = new_network(analysis, manifest, task)
             with TemporaryDirectory(prefix="aot-tune-") as folder:
                 fit = fit_network(
                     model,

@@ -17,6 +17,7 @@ from particle_transformer.studies.results import (
     write_trials,
 )
 from particle_transformer.studies.study_folder import alone_in
+from particle_transformer.training.initial import with_initial
 from particle_transformer.training.roles import check_folds
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def tune(
 
     minutes = analysis.tuning.timeout_minutes
     deadline = math.inf if minutes is None else time.time() + 60 * minutes
+    analysis = with_initial(analysis)
     spelt_out = with_space(analysis)
     events = _begin(spelt_out, out, store, unblind, runner, progress)
     wanted = analysis.tuning.trials

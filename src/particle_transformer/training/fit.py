@@ -137,6 +137,10 @@ def fit_network(
         If a checkpoint is damaged, or holds more than tensors and plain values.
     OutputError
         If a checkpoint cannot be written; the last one is left as it was.
+
+    Notes
+    -----
+    ``examples/numpy_to_network.py`` goes from arrays to scores.
     """
     data = EventDataModule(
         training,
@@ -154,7 +158,8 @@ def fit_network(
     standardise(model, training, settings)
     if settings.objective.offsets:
         with torch.no_grad():  # all classes as probable as in training
-            model.last_layer.bias.copy_(-torch.tensor(settings.objective.offsets))
+            bias = model.last_layer.bias
+            bias.mul_(float(model.has_begun)).sub_(torch.tensor(settings.objective.offsets))
     best, last = checkpoint_dir / BEST, checkpoint_dir / LAST
     fit_of = _description(model, settings)
     found = load_checkpoint(last) if resume and last.exists() else None

@@ -23,7 +23,9 @@ from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.training.augmentation import Augmentation
 from particle_transformer.training.diagnosis import Names
 from particle_transformer.training.fit import fit_network
+from particle_transformer.training.initial import initial_of, known_files, with_initial
 from particle_transformer.training.objective import Auxiliary, Decorrelation, Objective
+from particle_transformer.training.reuse import Inputs
 from particle_transformer.training.roles import fold_samples
 from particle_transformer.training.settings import FitSettings
 
@@ -48,6 +50,7 @@ __all__ = [
     "new_network",
     "objective_of",
     "offsets_of",
+    "reuse_of",
     "train_network",
 ]
 
@@ -160,21 +163,64 @@ def fit_settings(analysis: Analysis, task: NetworkTask, training: Sample) -> Fit
     )  # fmt: skip
 
 
-def new_network(analysis: Analysis, manifest: Manifest, seed: int) -> AnalysisObjectTransformer:
-    """A network of an analysis before its training, with initial weights of a seed."""
+def new_network(
+    analysis: Analysis, manifest: Manifest, task: NetworkTask
+) -> AnalysisObjectTransformer:
+    """A network of an analysis before its training.
+
+    Its weights are those of its seed, and what it takes over where ``training.init`` says so.
+
+    Raises
+    ------
+    AnalysisFileError
+        If the network that it begins from has other widths, or may have read events of its fold.
+    InputFileError
+        If that network cannot be read.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(task.seed(analysis.training.seed))
+        model = AnalysisObjectTransformer(**_arguments(analysis, manifest))
+    initial = initial_of(analysis)
+    if initial is not None:
+        initial.check(analysis, manifest)
+        initial.give(model, inputs_of(analysis, manifest), task.fold, task.number)
+    return model
+
+
+def _arguments(analysis: Analysis, manifest: Manifest) -> dict[str, Any]:
+    """What the networks of an analysis are built with."""
     objective = objective_of(analysis)
     classes = len(analysis.classes)
-    outputs = 2 if objective.two_scores else 1 if classes == 2 else classes
     regression = objective.regression
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return AnalysisObjectTransformer(
-            {name: len(features) for name, features in manifest.objects.items()},
-            len(manifest.event) + len(analysis.training.condition),
-            **analysis.model.model_dump(),
-            num_outputs=outputs,
-            regression_targets=0 if regression is None else len(regression.spectators),
-        )
+    return {
+        "input_dim_obj": {name: len(features) for name, features in manifest.objects.items()},
+        "input_dim_event": len(manifest.event) + len(analysis.training.condition),
+        **with_initial(analysis).model.model_dump(),
+        "num_outputs": 2 if objective.two_scores else 1 if classes == 2 else classes,
+        "regression_targets": 0 if regression is None else len(regression.spectators),
+    }
+
+
+def reuse_of(analysis: Analysis, manifest: Manifest) -> dict[str, Any] | None:
+    """What the networks of an analysis take over where ``training.init`` says so; None: nothing.
+
+    Returns
+    -------
+    dict
+        As ``run.json`` has it: ``network`` (as the analysis file names it), ``digest``, and what
+        `Reuse.to_json` gives.
+    """
+    initial = initial_of(analysis)
+    if initial is None:
+        return None
+    plan = initial.plan(_arguments(analysis, manifest), inputs_of(analysis, manifest))
+    return {"network": initial.name, "digest": initial.digest(), **plan.to_json()}
+
+
+def inputs_of(analysis: Analysis, manifest: Manifest) -> Inputs:
+    """What the columns and the outputs of the networks of an analysis are."""
+    names = names_of(analysis, manifest)
+    return Inputs(names.objects, names.event, analysis.classes)
 
 
 def names_of(analysis: Analysis, manifest: Manifest) -> Names:
@@ -212,7 +258,7 @@ def train_network(
     started = time.perf_counter()
     training, validation, test = fold_samples(analysis, source, manifest.classes, task.fold)
     settings = fit_settings(analysis, task, training)
-    model = new_network(analysis, manifest, settings.seed)
+    model = new_network(analysis, manifest, task)
     place = task.fold, task.number
     fit = fit_network(
         model,
@@ -236,12 +282,14 @@ def train_network(
             "folds": analysis.training.folds,
             "network": task.number,
             "classes": list(analysis.classes),
+            "offsets": list(settings.objective.offsets),
             "two_scores": settings.objective.two_scores,
             "objects": manifest.objects,
             "event": names_of(analysis, manifest).event,
             "conditioning": settings.conditioning and settings.conditioning.to_json(),
             "regression": list(regression.targets) if regression is not None else [],
             "store_fingerprint": manifest.fingerprint,
+            **known_files(analysis, manifest),
         }
         path = run.network(*place)
         for left in path.parent.glob(f".{path.name}.*"):  # of one killed while it was written

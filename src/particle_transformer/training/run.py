@@ -19,8 +19,9 @@ from particle_transformer.errors import (
     OutputError,
     SampleError,
 )
+from particle_transformer.training.initial import initial_of, with_initial
 from particle_transformer.training.loggers import check_loggers
-from particle_transformer.training.network import NetworkTask, train_network
+from particle_transformer.training.network import NetworkTask, reuse_of, train_network
 from particle_transformer.training.progress import NetworkProgress, silent
 from particle_transformer.training.ranks import joined
 from particle_transformer.training.roles import check_folds
@@ -85,6 +86,7 @@ def train(
     """
     check_loggers([logger.model_dump() for logger in analysis.training.loggers])
     with joined() as ranks:
+        analysis = with_initial(analysis)
         run = RunFolder(out)
         if resume and ranks.agreed(is_finished(run)):
             check_same(run, analysis)
@@ -153,7 +155,15 @@ def _prepare(
             "files, --unblind or another version of this program); train anew with another --out"
         )
         raise InputFileError(message)
-    _write_note(run, {"store": where, "store_fingerprint": fingerprint})
+    initial = initial_of(analysis)
+    began = {} if initial is None else {"init": initial.digest()}
+    if initial is not None and note.get("init", began["init"]) != began["init"]:
+        message = (
+            f"training.init: {initial.name}: it is another network than when the training in "
+            f"{run.path} began; bring the older one back, or train anew with another --out"
+        )
+        raise InputFileError(message)
+    _write_note(run, {"store": where, "store_fingerprint": fingerprint, **began})
 
 
 def _write_note(run: RunFolder, note: dict[str, str]) -> None:
@@ -222,6 +232,7 @@ def _finish(
         "ensemble": analysis.training.ensemble,
         "seed": analysis.training.seed,
         "classes": list(analysis.classes),
+        "init": reuse_of(analysis, store.manifest),
         "threads": torch.get_num_threads(),
         "ranks": ranks.size,
         "versions": {

@@ -47,7 +47,7 @@ class NetworkMethod:
         self,
         label: str,
         sections: Sequence[str],
-        build: Callable[[Analysis, Manifest, Sample, int], EventNetwork],
+        build: Callable[[Analysis, Manifest, Sample, NetworkTask], EventNetwork],
     ) -> None:
         self.label = label
         self.sections = tuple(sections)
@@ -63,10 +63,11 @@ class NetworkMethod:
     ) -> Trained:
         """See `Method.train`."""
         analysis, manifest = compared.analysis, compared.manifest
-        settings = fit_settings(analysis, NetworkTask(fold.fold, seed), fold.training)
+        task = NetworkTask(fold.fold, seed)
+        settings = fit_settings(analysis, task, fold.training)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            model = self._build(analysis, manifest, fold.training, settings.seed)
+            model = self._build(analysis, manifest, fold.training, task)
         if self.sections != ("model",):
             settings = replace(settings, compile=False)  # it has no form for it
 
@@ -109,8 +110,10 @@ def _sizes(manifest: Manifest) -> tuple[dict[str, int], int]:
     return {name: len(texts) for name, texts in manifest.objects.items()}, len(manifest.event)
 
 
-def _dense(analysis: Analysis, manifest: Manifest, training: Sample, seed: int) -> EventNetwork:
-    del seed
+def _dense(
+    analysis: Analysis, manifest: Manifest, training: Sample, task: NetworkTask
+) -> EventNetwork:
+    del task
     return DenseNetwork(
         *_sizes(manifest),
         momenta=analysis.model.pair_bias,
@@ -120,8 +123,10 @@ def _dense(analysis: Analysis, manifest: Manifest, training: Sample, seed: int) 
     )
 
 
-def _deep_sets(analysis: Analysis, manifest: Manifest, training: Sample, seed: int) -> EventNetwork:
-    del training, seed
+def _deep_sets(
+    analysis: Analysis, manifest: Manifest, training: Sample, task: NetworkTask
+) -> EventNetwork:
+    del training, task
     return DeepSetsNetwork(
         *_sizes(manifest),
         momenta=analysis.model.pair_bias,
@@ -130,8 +135,10 @@ def _deep_sets(analysis: Analysis, manifest: Manifest, training: Sample, seed: i
     )
 
 
-def _published(analysis: Analysis, manifest: Manifest, training: Sample, seed: int) -> EventNetwork:
-    del training, seed
+def _published(
+    analysis: Analysis, manifest: Manifest, training: Sample, task: NetworkTask
+) -> EventNetwork:
+    del training, task
     model = analysis.model
     return PublishedNetwork(
         *_sizes(manifest),
@@ -142,8 +149,10 @@ def _published(analysis: Analysis, manifest: Manifest, training: Sample, seed: i
     )
 
 
-def _part(analysis: Analysis, manifest: Manifest, training: Sample, seed: int) -> EventNetwork:
-    del training, seed
+def _part(
+    analysis: Analysis, manifest: Manifest, training: Sample, task: NetworkTask
+) -> EventNetwork:
+    del training, task
     return PartNetwork(
         *_sizes(manifest),
         momenta=analysis.model.pair_bias,
@@ -152,9 +161,11 @@ def _part(analysis: Analysis, manifest: Manifest, training: Sample, seed: int) -
     )
 
 
-def _ours(analysis: Analysis, manifest: Manifest, training: Sample, seed: int) -> EventNetwork:
+def _ours(
+    analysis: Analysis, manifest: Manifest, training: Sample, task: NetworkTask
+) -> EventNetwork:
     del training
-    return new_network(analysis, manifest, seed)
+    return new_network(analysis, manifest, task)
 
 
 REFERENCE = "network"

@@ -38,6 +38,7 @@ from particle_transformer.studies.compare.limits import (
 from particle_transformer.studies.compare.methods import METHODS, REFERENCE, choose_methods
 from particle_transformer.studies.compare.work import MARK, train_all
 from particle_transformer.studies.study_folder import alone_in
+from particle_transformer.training.initial import with_initial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,7 +110,7 @@ def compare(
         For every mistake in the input.
     """
     check_comparable(analysis)
-    analysis = with_quantities(analysis)
+    analysis = with_initial(with_quantities(analysis))
     chosen, absent = choose_methods(methods)
     plain = analysis.compare.seeds if seeds is None else seeds
     for name in seeds_of or {}:

@@ -18,7 +18,8 @@ import numpy as np
 from particle_transformer.atomic import replacing
 from particle_transformer.errors import InputFileError
 from particle_transformer.studies.compare.method import Trained
-from particle_transformer.studies.compare.methods import METHODS
+from particle_transformer.studies.compare.methods import METHODS, REFERENCE
+from particle_transformer.training.initial import initial_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +31,8 @@ __all__ = ["Place", "fingerprint"]
 _VERSION = 3
 """Of the methods: raised when one of them is changed."""
 
-_NO_OUTCOME = ("loggers", "checkpoint_minutes", "ensemble")
-"""Keys of ``training`` that change no classifier here."""
+_NO_OUTCOME = ("loggers", "checkpoint_minutes", "ensemble", "init")
+"""Keys of ``training`` that change no classifier here; ``init`` changes the network alone."""
 
 
 def fingerprint(analysis: Analysis, events: str, method: str) -> str:
@@ -59,6 +60,9 @@ def fingerprint(analysis: Analysis, events: str, method: str) -> str:
         for key in dotted.split("."):
             value = value[key]
         decisive[dotted] = value
+    initial = initial_of(analysis)
+    if initial is not None and method == REFERENCE:
+        decisive["init"] = initial.digest()
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
