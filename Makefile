@@ -8,14 +8,15 @@ EVENTS ?= 3000
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow lint check benchmark clean
+.PHONY: demo test test-slow lint docs check benchmark clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       simulate, train, evaluate; ends with the path of a report (EVENTS=$(EVENTS))"
 	@echo "make test       the quick tests"
 	@echo "make test-slow  the tests that simulate, train or kill processes"
-	@echo "make lint       ruff, mypy, import layers, spelling"
+	@echo "make lint       ruff, mypy, import layers, spelling, habits of the scientific-python guide"
+	@echo "make docs       the documentation, into build/docs; a warning is an error"
 	@echo "make check      lint and all tests"
 	@echo "make benchmark  the network and the data engine against their peers (half an hour)"
 
@@ -34,8 +35,13 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/repo-review .
 
-check: lint test test-slow
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m sphinx -c docs . build/docs --fail-on-warning --keep-going --nitpicky --quiet
+	@echo "documentation build/docs/index.html"
+
+check: lint docs test test-slow
 
 benchmark: $(PEERS)/installed
 	$(PEERS)/bin/python benchmarks/model_speed.py

@@ -92,6 +92,11 @@ def nearest(name: str, known: Iterable[str], count: int = 6) -> str:
     -------
     str
         ``"nearest: a, b"``, or ``"known: …"`` where nothing resembles `name`.
+
+    Examples
+    --------
+    >>> nearest("Jet_Pt", ["Jet_pt", "Jet_phi", "MET_sumEt"], count=1)
+    'nearest: Jet_pt'
     """
     names = sorted(set(known))
     if not names:

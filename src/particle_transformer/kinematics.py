@@ -49,6 +49,12 @@ def delta_phi(phi1: Floats, phi2: Floats) -> Array:
     """Azimuthal difference φ1 − φ2, wrapped into (−π, π]; radians.
 
     The bounds hold in the dtype of the result: no rounding puts it beyond float32(π).
+
+    Examples
+    --------
+    >>> from particle_transformer.kinematics import delta_phi
+    >>> round(float(delta_phi(3.0, -3.0)), 4)  # 6 − 2π
+    -0.2832
     """
     difference = np.subtract(phi1, phi2)
     turned = difference - 2 * _PI * np.rint(difference / (2 * _PI))
@@ -130,6 +136,13 @@ def transverse_mass(pt1: Floats, phi1: Floats, pt2: Floats, phi2: Floats) -> Arr
     """Transverse mass of two massless particles, √(2 pt1 pt2 (1 − cos Δφ)); GeV.
 
     Written as 2 √(pt1 pt2) |sin(Δφ/2)|, which keeps its precision at small angles.
+
+    Examples
+    --------
+    >>> import math
+    >>> from particle_transformer.kinematics import transverse_mass
+    >>> round(float(transverse_mass(50.0, 0.0, 50.0, math.pi)), 6)
+    100.0
     """
     pt1, phi1, pt2, phi2 = _typed(pt1, phi1, pt2, phi2)
     half = np.sin(delta_phi(phi1, phi2) / 2)

@@ -68,15 +68,6 @@ def test_a_second_head_and_its_target_scaling_come_back(tmp_path: Path) -> None:
     assert "A second head regresses 2 event quantities" in card
 
 
-def test_a_network_saved_before_there_was_a_second_head_loads(folder: Path) -> None:
-    file = folder / "config.json"
-    config = json.loads(file.read_text(encoding="utf-8"))
-    del config["arguments"]["regression_targets"]
-    file.write_text(json.dumps(config), encoding="utf-8")
-    model, _ = load_artefact(folder)
-    assert model.arguments["regression_targets"] == 0
-
-
 def test_the_folder_holds_three_readable_files_and_no_pickle(folder: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == [
         "README.md",
@@ -85,7 +76,7 @@ def test_the_folder_holds_three_readable_files_and_no_pickle(folder: Path) -> No
     ]
     assert (folder / "README.md").read_text() == "# Card\n"
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert config["format_version"] == 1
+    assert config["format_version"] == 2
     assert config["arguments"]["input_dim_obj"] == {"jets": 2, "muons": 1}
     # safetensors: 8 bytes of length, then JSON.
     raw = (folder / "model.safetensors").read_bytes()
@@ -127,22 +118,57 @@ def _set(**change: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set(format_version=2), r"format_version is 2, this version reads up to 1; upgrade"),
-        (_set(format_version="x"), r"format_version is 'x', expected 1"),
-        (_set(sha256=None), r"sha256 is missing or no str"),
-        (lambda config: [config], r"format_version is None, expected 1"),
-        (lambda config: _set(arguments={**config["arguments"], "heads": 3})(config),
-         r"do not fit the arguments .*unexpected keyword argument 'heads'"),
-        (lambda config: _set(arguments={**config["arguments"], "embed_dims": 24})(config),
-         r"do not fit the arguments"),
-        (lambda config: _set(arguments={**config["arguments"], "num_heads": 3})(config),
-         r"do not fit the arguments .*num_heads: got 3"),
+        (_set(format_version=3), r"format_version is 3, this version reads 2; upgrade"),
+        (_set(format_version=1), r"format_version is 1, this version reads 2; train again"),
+        (_set(format_version="x"), r"format_version is 'x', expected 2"),
+        (_set(sha256=None), r"sha256 is missing or no dict"),
+        (_set(sha256={"config": "0"}), r"sha256.weights is missing or no str"),
+        (lambda config: [config], r"format_version is None, expected 2"),
+        (_set(metadata={"classes": ["signal", "background"]}),
+         r"config.json: sha256 of its content is \w{12}…, expected \w{12}… .*changed by hand"),
+        (_set(model_type="bert"), r"changed by hand"),
+        (lambda config: _set(arguments={**config["arguments"], "dropout": 0.2})(config),
+         r"changed by hand"),
+        (lambda config: _set(arguments={**config["arguments"],
+                                        "input_dim_obj": {"muons": 1, "jets": 2}})(config),
+         r"changed by hand"),  # the order of the collections is that of their weights
     ],
 )  # fmt: skip
 def test_a_wrong_configuration_is_refused(folder: Path, change: Any, message: str) -> None:
     file = folder / "config.json"
     file.write_text(json.dumps(change(json.loads(file.read_text()))))
     with pytest.raises(InputFileError, match=message):
+        load_artefact(folder)
+
+
+def test_white_space_and_order_of_the_keys_do_not_matter(folder: Path) -> None:
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(dict(reversed(config.items()))))
+    _, metadata = load_artefact(folder)
+    assert metadata == METADATA
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"heads": 3}, r"do not fit the arguments .*unexpected keyword argument 'heads'"),
+     ({"embed_dims": 24}, r"do not fit the arguments"),
+     ({"num_heads": 3}, r"do not fit the arguments .*num_heads: got 3")],
+)  # fmt: skip
+def test_arguments_that_do_not_fit_the_weights_are_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    model = _model()
+    model.arguments = {**model.arguments, **change}
+    model.save_pretrained(tmp_path / "network")
+    with pytest.raises(InputFileError, match=message):
+        load_artefact(tmp_path / "network")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "network.pkl", "best.ckpt", "model.pth"])
+def test_a_pickle_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"")
+    with pytest.raises(InputFileError, match=rf"holds {name}, and reading such a file may run"):
         load_artefact(folder)
 
 
@@ -165,7 +191,7 @@ def test_nothing_is_overwritten_or_half_written(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"):
         save_artefact(tmp_path / "full", _model(), METADATA)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["run"]

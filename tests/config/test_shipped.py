@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -52,11 +50,3 @@ def test_the_page_on_tuning_shows_a_valid_space() -> None:
 def test_the_page_on_the_analysis_file_has_every_function() -> None:
     table = PAGE.partition("| function | gives |")[2]
     assert [name for name in FUNCTIONS if name not in table] == []
-
-
-@pytest.mark.parametrize("name", ["", ".conjuncts"])
-def test_examples_in_docstrings(name: str) -> None:
-    module = import_module(f"particle_transformer.expressions{name}")
-    found = doctest.testmod(module)
-    assert found.attempted > 0
-    assert found.failed == 0

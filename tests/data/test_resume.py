@@ -616,7 +616,7 @@ def test_a_file_deleted_meanwhile_is_refused(pair):
     def progress(text: str, done: int, total: int) -> None:
         (pair / "b.root").unlink(missing_ok=True)
 
-    message = r"b.root: gone while it was read \(No such file or directory\); prepare again"
+    message = r"b.root: gone while it was read \(No such file or directory\); run again"
     with pytest.raises(InputFileError, match=message):
         prepare(make_analysis(pair), pair / "out", progress=progress)
     with pytest.raises(InputFileError, match=r"marked incomplete, 3 chunks are missing"):

@@ -12,6 +12,7 @@ import pyhf
 import pytest
 
 from evaluation.samples import realistic
+from particle_transformer.errors import SampleError
 from particle_transformer.evaluation import (
     BinningRule,
     FitChoices,
@@ -230,6 +231,22 @@ def test_variation_that_empties_a_process():
     assert block["reason"].startswith(
         "variation JES down leaves nothing of process ZToNuNu in region signal"
     )
+
+
+def test_a_limit_stands_without_its_impacts(monkeypatch):
+    whole, _ = one_bin()
+
+    def fail(*_, **__):
+        message = "the search does not end"
+        raise SampleError(message)
+
+    monkeypatch.setattr("particle_transformer.evaluation.fit_summary.impacts", fail)
+    block, workspace = one_bin()
+    assert workspace is not None
+    assert block["parameters"] == []
+    assert block["notes"] == [*whole["notes"], "no pulls and impacts: the search does not end"]
+    for key in ("median", "band", "significance", "regions"):
+        assert block[key] == whole[key]
 
 
 def test_without_pyhf_the_install_command_is_named(monkeypatch):

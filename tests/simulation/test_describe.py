@@ -14,6 +14,7 @@ from particle_transformer.simulation.analyses import analysis_files
 from particle_transformer.simulation.describe import sample_description, sample_settings
 from particle_transformer.simulation.samples import SAMPLES
 from particle_transformer.simulation.summary import ChunkSummary, ProcessSummary
+from particle_transformer.studies.compare.events import check_comparable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +64,12 @@ def test_the_analyses_of_the_benchmark(tmp_path: Path) -> None:
         assert {"TTbar", "SingleTop", "ZToNuNu", "WToLNu", "Dibosons"} <= set(analysis.processes)
     susy = analyses["analysis-susy.yaml"]
     assert susy.training.condition == ("mass",)
+    for name, analysis in analyses.items():
+        if name == "analysis-susy.yaml":
+            assert not analysis.compare.features, "aot compare refuses a condition"
+        else:
+            check_comparable(analysis)
+            assert analysis.compare.features
     masses = {
         name: process.parameters["mass"]
         for name, process in susy.processes.items()

@@ -156,12 +156,12 @@ def test_a_collection_without_a_feature_in_common_is_fresh() -> None:
         torch.testing.assert_close(
             model.collection_embedding[number], fresh.collection_embedding[number], rtol=0, atol=0
         )
-    states = [network.state_dict() for network in (model, fresh, older)]
+    kept, drawn, known = (net.state_dict() for net in (model, fresh, older))
     name = "event_embedding.layers.0.weight"
-    torch.testing.assert_close(states[0][name], states[1][name], rtol=0, atol=0)
+    torch.testing.assert_close(kept[name], drawn[name], rtol=0, atol=0)
     name = "embedding.{}.layers.0.weight"
     torch.testing.assert_close(
-        states[0][name.format(2)][:, 0], states[2][name.format(0)][:, 2], rtol=0, atol=0
+        kept[name.format(2)][:, 0], known[name.format(0)][:, 2], rtol=0, atol=0
     )
 
 

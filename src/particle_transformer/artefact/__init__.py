@@ -1,5 +1,6 @@
-"""What is deployed: weights and configuration, without pickle."""
+"""What is deployed: networks with what is known of them, and the run directory."""
 
-from particle_transformer.artefact.folder import FORMAT_VERSION, load_artefact, save_artefact
+from particle_transformer.artefact.folder import load_artefact, save_artefact
+from particle_transformer.network_files import FORMAT_VERSION
 
 __all__ = ["FORMAT_VERSION", "load_artefact", "save_artefact"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer.errors import InputFileError, OutputError
+from particle_transformer.network_files.members import member_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,15 +51,15 @@ class RunFolder:
 
     def network(self, fold: int, number: int = 0) -> Path:
         """The artefact of one of the networks that never read `fold`."""
-        return self.artefact / _name(fold, number)
+        return self.artefact / member_name(fold, number)
 
     def checkpoints(self, fold: int, number: int = 0) -> Path:
         """Checkpoints of a network's training; for resuming only."""
-        return self.path / "checkpoints" / _name(fold, number)
+        return self.path / "checkpoints" / member_name(fold, number)
 
     def logs(self, fold: int, number: int = 0) -> Path:
         """Logs of a network's training."""
-        return self.path / "logs" / _name(fold, number)
+        return self.path / "logs" / member_name(fold, number)
 
     @property
     def evaluation(self) -> Path:
@@ -101,12 +102,18 @@ class RunFolder:
         return record
 
     def store(self) -> Path:
-        """The prepared store the run was trained on: absolute, or ``store/`` of the run."""
-        return self.path / str(self.read_record()["store"])
+        """The prepared store the run was trained on: absolute, or ``store/`` of the run.
 
-
-def _name(fold: int, number: int) -> str:
-    return f"fold-{fold}/network-{number}"
+        Raises
+        ------
+        InputFileError
+            As `read_record`, and if the run was exported, which leaves the store behind.
+        """
+        record = self.read_record()
+        if "store" not in record:
+            message = f"{self.path}: an exported run, without its events; give the original run"
+            raise InputFileError(message)
+        return self.path / str(record["store"])
 
 
 def open_run(path: Path) -> RunFolder:

@@ -312,9 +312,10 @@ def compare(
 
     What was trained is kept: run again, it goes on.
     """
-    from particle_transformer.report.comparison import check_report_installed, write_comparison
+    from particle_transformer.report.comparison import write_comparison
+    from particle_transformer.report.filling import check_report_installed
 
-    check_report_installed()  # now, not after hours: the report comes last
+    check_report_installed("compare")  # now, not after hours: the report comes last
     from particle_transformer.cli.tables import print_comparison
     from particle_transformer.studies.compare import compare as run
     from particle_transformer.workers import available_cores
@@ -361,9 +362,10 @@ def explain(
     ] = 1,
 ) -> None:
     """Say what the networks of a run look at: importances, attributions, event displays."""
-    from particle_transformer.report.explanation import check_report_installed, write_explanation
+    from particle_transformer.report.explanation import write_explanation
+    from particle_transformer.report.filling import check_report_installed
 
-    check_report_installed()  # now, not after minutes: the page comes last
+    check_report_installed("report")  # now, not after minutes: the page comes last
     from particle_transformer.cli.tables import print_explanation
     from particle_transformer.studies.explain import explain as compute
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from particle_transformer._version import __version__
-from particle_transformer.cli import commands
+from particle_transformer.cli import commands, export, predict
 from particle_transformer.errors import AOTError, OtherRankError
 
 INTERRUPTED = 130
@@ -27,9 +27,11 @@ app.command()(commands.validate)
 app.command()(commands.prepare)
 app.command()(commands.train)
 app.command()(commands.evaluate)
+app.command()(predict.predict)
 app.command()(commands.tune)
 app.command()(commands.compare)
 app.command()(commands.explain)
+app.command()(export.export)
 
 
 def _print_version(wanted: bool) -> None:

@@ -33,6 +33,15 @@ def load_analysis(path: Path) -> Analysis:
     ------
     AnalysisFileError
         If it cannot be read, or a key or value is wrong; one line that names the key.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from particle_transformer.config import load_analysis
+    >>> load_analysis(Path("missing.yaml"))
+    Traceback (most recent call last):
+    ...
+    particle_transformer.errors.AnalysisFileError: missing.yaml: cannot read the analysis file ...
     """
     path = Path(path)
     try:

@@ -83,6 +83,8 @@ class Chunk:
     non_finite
         Selected events with NaN or ±inf in a feature, by feature, and events with such a weight;
         they are in no region.
+    also
+        The branches of the identity and those that were asked for besides, of all entries.
     """
 
     events: Events
@@ -92,6 +94,7 @@ class Chunk:
     generator_sum: float
     truncated: Counter[str]
     non_finite: Counter[str]
+    also: dict[str, Column]
 
 
 class ChunkReader:
@@ -107,6 +110,8 @@ class ChunkReader:
         Which process and era the file belongs to.
     unblind
         Whether data in blind regions may be read.
+    also
+        Branches to read besides; `Chunk.also` has them, and those of the identity.
 
     Raises
     ------
@@ -115,7 +120,13 @@ class ChunkReader:
     """
 
     def __init__(
-        self, reader: Reader, analysis: Analysis, file: InputFile, *, unblind: bool
+        self,
+        reader: Reader,
+        analysis: Analysis,
+        file: InputFile,
+        *,
+        unblind: bool,
+        also: Sequence[str] = (),
     ) -> None:
         self._reader = reader
         self._analysis = analysis
@@ -146,7 +157,8 @@ class ChunkReader:
             for key in {key: None for group in groups for key in group}
         }
         every = (name for names in self._branches.values() for name in names)
-        self._needed = tuple(dict.fromkeys([*every, *self._identity]))
+        self._also = tuple(dict.fromkeys([*self._identity, *also]))
+        self._needed = tuple(dict.fromkeys([*every, *self._also]))
 
     def _check_trigger(self, era: str) -> None:
         """Trigger menus change between files: say whose key a missing branch stands in."""
@@ -284,6 +296,7 @@ class ChunkReader:
             float(generator.sum()),
             +Counter({name: int(cut[inside].sum()) for name, cut in truncated.items()}),
             non_finite,
+            {name: columns[name] for name in self._also},
         )
 
     def _check_momenta(self, columns: dict[str, Column]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
 
-__all__ = ["InputFile", "check_unchanged", "find_files"]
+__all__ = ["InputFile", "check_unchanged", "find_files", "input_file", "patterns_of"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def find_files(analysis: Analysis) -> list[InputFile]:
     """
     found: list[InputFile] = []
     owners: dict[tuple[str, str], InputFile] = {}
-    for name, era, variation, patterns, key in _patterns(analysis):
+    for name, era, variation, patterns, key in patterns_of(analysis):
         process = analysis.processes[name]
         tree = process.tree or analysis.source.tree
         paths: set[str] = set()
@@ -86,6 +86,27 @@ def find_files(analysis: Analysis) -> list[InputFile]:
     return found
 
 
+def input_file(path: str, process: str, era: str, tree: str, variation: str = "") -> InputFile:
+    """A file that the user names: its path made absolute, with its present size and version.
+
+    Raises
+    ------
+    InputFileError
+        If it is not there, or is a folder.
+    """
+    absolute = path if is_url(path) else str(Path(path).resolve())
+    try:
+        state = _state(absolute)
+    except OSError as error:
+        there = _what_is_there(Path(absolute))
+        message = f"{path}: cannot be opened ({error.strerror or error}); {there}"
+        raise InputFileError(message) from error
+    if not is_url(path) and Path(path).is_dir():
+        message = f"{path}: is a folder; expected files, as in {path}/*.root"
+        raise InputFileError(message)
+    return InputFile(absolute, process, era, tree, variation, *state)
+
+
 def check_unchanged(file: InputFile) -> None:
     """Check that the file is still the one that was found.
 
@@ -97,17 +118,17 @@ def check_unchanged(file: InputFile) -> None:
     try:
         state = _state(file.path)
     except OSError as error:
-        message = f"{file.path}: gone while it was read ({error.strerror or error}); prepare again"
+        message = f"{file.path}: gone while it was read ({error.strerror or error}); run again"
         raise InputFileError(message) from error
     if state != (file.size, file.version):
         message = (
             f"{file.path}: replaced while it was read (it had {file.size} bytes, now {state[0]}, "
-            f"or was written anew); prepare again"
+            f"or was written anew); run again"
         )
         raise InputFileError(message)
 
 
-def _patterns(
+def patterns_of(
     analysis: Analysis,
 ) -> Iterator[tuple[str, str, str, Sequence[str], str]]:
     """Process, era, variation, patterns, and their place in the analysis file."""

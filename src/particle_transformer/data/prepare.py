@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from particle_transformer._version import __version__
 from particle_transformer.atomic import check_name
 from particle_transformer.config import analysis_fingerprint
 from particle_transformer.data.chunk import ChunkReader
 from particle_transformer.data.duplicates import check_duplicates
-from particle_transformer.data.files import InputFile, check_unchanged, find_files
+from particle_transformer.data.files import InputFile, find_files
 from particle_transformer.data.folder import StoreFolder, check_place, has_leftovers, locked
 from particle_transformer.data.manifest import FORMAT_VERSION, FailedChunk
 from particle_transformer.data.normalisation import check_stated
-from particle_transformer.data.scan import ScannedFile, Scanner, open_input
+from particle_transformer.data.open_files import OpenFiles
+from particle_transformer.data.scan import ScannedFile, Scanner
 from particle_transformer.data.shard import shard_bytes
 from particle_transformer.data.store import Store
 from particle_transformer.data.summary import ReadChunk, make_manifest
@@ -91,8 +91,8 @@ def prepare(
     check_name(out)
     check_place(out)
     files = find_files(analysis)
-    side_files = _side_files(analysis)
-    fingerprint = _fingerprint(analysis, files, side_files, unblind=unblind)
+    contents = side_files(analysis)
+    fingerprint = _fingerprint(analysis, files, contents, unblind=unblind)
     if _is_up_to_date(out, fingerprint):
         if has_leftovers(out):
             with locked(out) as folder:
@@ -100,7 +100,7 @@ def prepare(
         return out
     with locked(out) as folder:
         scanned = _scan(analysis, files, runner, unblind=unblind)
-        tasks = _tasks(analysis, scanned, side_files, unblind=unblind)
+        tasks = _tasks(analysis, scanned, contents, unblind=unblind)
         chunks, failed = _read(analysis, tasks, folder, runner, unblind, progress)
         check_duplicates(analysis, chunks, folder.rows)
         manifest = make_manifest(
@@ -129,7 +129,7 @@ def check_inputs(analysis: Analysis) -> list[tuple[InputFile, int]]:
     AOTError
         If an expression cannot be evaluated.
     """
-    _side_files(analysis)
+    side_files(analysis)
     found = _scan(analysis, find_files(analysis), in_order, unblind=False)
     return [(scanned.file, scanned.entries) for scanned in found]
 
@@ -151,7 +151,7 @@ class ChunkMaker:
     def __init__(self, analysis: Analysis, *, unblind: bool) -> None:
         self._analysis = analysis
         self._unblind = unblind
-        self._open: list[tuple[InputFile, Reader, ChunkReader]] = []
+        self._files: OpenFiles[ChunkReader] = OpenFiles(analysis)
 
     def __call__(self, task: ChunkTask) -> bytes:
         """The shard of one chunk.
@@ -161,46 +161,18 @@ class ChunkMaker:
         InputFileError
             If the file cannot be read, or is no longer the one that was found.
         """
-        file = task.file
-        opened = self._reopened(file)
-        try:
-            content = shard_bytes(opened[2].read(task.start, task.stop), file)
-            check_unchanged(file)
-        except BaseException:
-            opened[1].__exit__()
-            raise
-        if task.stop == task.entries:
-            opened[1].__exit__()
-        else:
-            self._open.append(opened)
-        return content
+        with self._files.opened(task, self._reader) as chunks:
+            return shard_bytes(chunks.read(task.start, task.stop), task.file)
 
     def close(self) -> None:
         """Close the files that are open."""
-        while self._open:
-            self._open.pop()[1].__exit__()
+        self._files.close()
 
-    def _reopened(self, file: InputFile) -> tuple[InputFile, Reader, ChunkReader]:
-        """Take the open file, which is no other thread's from then on, or open it."""
-        with suppress(IndexError):
-            opened = self._open.pop()
-            if opened[0] == file:
-                return opened
-            opened[1].__exit__()
-        check_unchanged(file)
-        reader = open_input(self._analysis, file)
-        try:
-            chunks = ChunkReader(reader, self._analysis, file, unblind=self._unblind)
-        except BaseException:
-            reader.__exit__()
-            raise
-        return file, reader, chunks
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_open": []}
+    def _reader(self, reader: Reader, file: InputFile) -> ChunkReader:
+        return ChunkReader(reader, self._analysis, file, unblind=self._unblind)
 
 
-def _side_files(analysis: Analysis) -> dict[str, str]:
+def side_files(analysis: Analysis) -> dict[str, str]:
     """SHA-256 of the luminosity masks and correction files."""
     found = {}
     for path in analysis.files_read:

@@ -73,6 +73,14 @@ def distance_correlation_squared(
     ------
     SampleError
         If the columns have different shapes, or a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from particle_transformer.evaluation import distance_correlation_squared
+    >>> met = np.array([120.0, 250.0, 180.0, 300.0, 210.0])
+    >>> round(distance_correlation_squared(1 - met / 500, met, np.ones(5)).value, 6)
+    1.0
     """
     _check(x, y, weight)
     effective = effective_events(weight)

@@ -27,6 +27,13 @@ def effective_events(weight: NDArray[np.float64]) -> float:
     -------
     float
         0 for no event, and for events whose weights are all zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from particle_transformer.evaluation import effective_events
+    >>> effective_events(np.array([1.0, 1.0, 1.0, -1.0]))
+    1.0
     """
     squares = float(np.sum(np.square(weight)))
     return float(np.sum(weight)) ** 2 / squares if squares > 0 else 0.0

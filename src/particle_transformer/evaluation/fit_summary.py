@@ -17,8 +17,12 @@ from particle_transformer.evaluation.sensitivity import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from particle_transformer.evaluation.binning import Binning, BinningRule
     from particle_transformer.evaluation.fit_regions import BinnedEvents, FitRegion
+    from particle_transformer.evaluation.likelihood import FitResult, Likelihood
     from particle_transformer.evaluation.scored import ScoredEvents
     from particle_transformer.evaluation.sensitivity import Sensitivity
     from particle_transformer.evaluation.workspace import Workspace
@@ -70,15 +74,24 @@ def evaluate_limit(
             },
             choices=chosen,
         )
+        likelihood = found.likelihood
+        data = likelihood.asimov(likelihood.initial)
+        fitted = likelihood.fit(data, {likelihood.strength: 0.0})
+        notes = list(found.workspace.notes)
+        try:
+            parameters = _parameters(likelihood, data, fitted, progress)
+        except SampleError as error:  # no reason to go without the limit
+            parameters = []
+            notes.append(f"no pulls and impacts: {error}")
         block = {
             "median": found.limit.median,
             "band": list(found.limit.band),
             "level": found.limit.level,
             "significance": found.significance,
             "reason": None,
-            "regions": _regions(found, nominal, bins, signal_regions),
-            "parameters": _parameters(found, progress),
-            "notes": list(found.workspace.notes),
+            "regions": _regions(found, fitted, nominal, bins, signal_regions),
+            "parameters": parameters,
+            "notes": notes,
         }
     except (SampleError, MissingExtraError) as error:
         return undefined_limit(str(error), chosen.level), None
@@ -101,14 +114,14 @@ def undefined_limit(reason: str, level: float) -> dict[str, Any]:
 
 def _regions(
     found: Sensitivity,
+    fitted: FitResult,
     nominal: BinnedEvents,
     bins: Mapping[str, Sequence[Binning]],
     signal_regions: Sequence[str],
 ) -> dict[str, Any]:
     likelihood = found.likelihood
-    data = likelihood.asimov(likelihood.initial)
     before = fitted_yields(likelihood, before_fit(likelihood))
-    after = fitted_yields(likelihood, likelihood.fit(data, {likelihood.strength: 0.0}))
+    after = fitted_yields(likelihood, fitted)
     return {
         region.name: {
             "role": "signal" if region.name in signal_regions else "control",
@@ -142,11 +155,11 @@ def _effective(nominal: BinnedEvents, region: FitRegion) -> list[float]:
 
 
 def _parameters(
-    found: Sensitivity, progress: Callable[[int, int], None] | None
+    likelihood: Likelihood,
+    data: NDArray[np.float64],
+    fitted: FitResult,
+    progress: Callable[[int, int], None] | None,
 ) -> list[dict[str, Any]]:
-    likelihood = found.likelihood
-    data = likelihood.asimov(likelihood.initial)
-    fitted = likelihood.fit(data, {likelihood.strength: 0.0})
     by_name = {pull.name: pull for pull in pulls(likelihood, fitted)}
     rows = []
     for impact in impacts(likelihood, data, progress=progress):

@@ -158,6 +158,16 @@ def rejection(
     Figure
         Without error; `effective_events` is that of the passing events. Undefined where ε_b is
         not positive: "no event left" is a limit of the simulation, not an infinite rejection.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from particle_transformer.evaluation import rejection
+    >>> weight = np.array([1.0, 1.0, 1.0, 1.0])
+    >>> rejection(weight, np.array([True, False, False, False])).value
+    4.0
+    >>> rejection(weight, np.zeros(4, bool)).value is None  # and `reason` says why
+    True
     """
     kept = efficiency(weight, passes, name)
     if kept.value is None:

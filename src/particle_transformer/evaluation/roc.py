@@ -111,6 +111,16 @@ def auc(
     Figure
         Without error; `effective_events` is that of the class that has fewer. Undefined if a
         class has no event or no positive total weight.
+
+    Examples
+    --------
+    By hand: pairs in the right order weigh 1·3 + 1·(−1) and 1·(−1), all pairs 2·2.
+
+    >>> import numpy as np
+    >>> from particle_transformer.evaluation import auc
+    >>> score, weight = np.array([0.9, 0.5, 0.7, 0.3]), np.array([1.0, 1.0, 3.0, -1.0])
+    >>> auc(score, weight, np.array([True, True, False, False])).value
+    0.25
     """
     classes = {"signal": weight[is_signal], "background": weight[~is_signal]}
     effective = min(effective_events(part) for part in classes.values())

@@ -62,6 +62,12 @@ def asimov_significance(
     float64, broadcast shape
         NaN where undefined: b <= 0, s < 0 or σ < 0. For σ → 0 it goes over into
         √(2((s+b) ln(1+s/b) − s)), for small s into s/√(b+σ²); both without loss of digits.
+
+    Examples
+    --------
+    >>> from particle_transformer.evaluation import asimov_significance
+    >>> asimov_significance(10, 10, [0, 3]).round(2).tolist()
+    [2.78, 1.9]
     """
     s, b, sigma = np.broadcast_arrays(
         np.asarray(signal, dtype=np.float64),

@@ -55,6 +55,13 @@ class Ragged:
         ------
         SampleError
             If there are more or fewer objects than the counts say.
+
+        Examples
+        --------
+        >>> from particle_transformer.events import Ragged
+        >>> jets = Ragged.of([[120.0], [45.0], [60.0]], counts=[2, 0, 1])  # three events
+        >>> jets.offsets.tolist()
+        [0, 2, 2, 3]
         """
         counts = np.asarray(counts, dtype=np.int64)
         objects = np.ascontiguousarray(values, dtype=np.float32)
@@ -67,7 +74,7 @@ class Ragged:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """int64 (events,): objects per event."""
+        """Objects per event, int64 (events,)."""
         return np.diff(self.offsets)
 
     def take(self, index: NDArray[np.int64]) -> Ragged:
@@ -169,6 +176,14 @@ class Events:
         ------
         SampleError
             If something is not of one row per event.
+
+        Examples
+        --------
+        >>> from particle_transformer.events import Events, Ragged
+        >>> jets = Ragged.of([[120.0], [45.0], [60.0]], counts=[2, 0, 1])
+        >>> events = Events.of({"jets": jets}, [[200.0], [310.0], [250.0]], process=[0, 1, 1])
+        >>> len(events), events.weight.tolist()
+        (3, [1.0, 1.0, 1.0])
         """
         rows = len(np.asarray(process))
 

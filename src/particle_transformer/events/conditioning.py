@@ -11,13 +11,13 @@ from particle_transformer.errors import SampleError, nearest
 from particle_transformer.events.folds import PRIME, identity_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from particle_transformer.events.columns import Events
 
-__all__ = ["Conditioning"]
+__all__ = ["Conditioning", "check_parameters"]
 
 _SALT = -1  # of the hash by which an event has a parameter; folds have those from 0 on
 
@@ -82,21 +82,9 @@ class Conditioning:
         Raises
         ------
         SampleError
-            If a parameter is unknown, missing, or not a finite number.
+            As `check_parameters`.
         """
-        for name, value in parameters.items():
-            if name not in self.names:
-                message = f"hypothesis: got {name!r}, expected a parameter of the network; "
-                message += nearest(name, self.names)
-                raise SampleError(message)
-            if not np.isfinite(value):
-                message = f"hypothesis: {name} is {value:g}, expected a finite number"
-                raise SampleError(message)
-        for name in self.names:
-            if name not in parameters:
-                message = f"hypothesis: {name} is missing, expected a value of each of "
-                message += ", ".join(self.names)
-                raise SampleError(message)
+        check_parameters(parameters, self.names)
         values = np.array([[parameters[name] for name in self.names]], dtype=np.float32)
         return _appended(events, np.repeat(values, len(events), axis=0))
 
@@ -121,6 +109,29 @@ class Conditioning:
             tuple(content["probabilities"]),
             tuple(content["process_point"]),
         )
+
+
+def check_parameters(parameters: Mapping[str, float], names: Sequence[str]) -> None:
+    """Check that a hypothesis gives every parameter a value, and nothing else.
+
+    Raises
+    ------
+    SampleError
+        If a parameter is unknown, missing, or not a finite number.
+    """
+    for name, value in parameters.items():
+        if name not in names:
+            message = f"hypothesis: got {name!r}, expected a parameter of the network; "
+            message += nearest(name, names)
+            raise SampleError(message)
+        if not np.isfinite(value):
+            message = f"hypothesis: {name} is {value:g}, expected a finite number"
+            raise SampleError(message)
+    for name in names:
+        if name not in parameters:
+            message = f"hypothesis: {name} is missing, expected a value of each of "
+            message += ", ".join(names)
+            raise SampleError(message)
 
 
 def _appended(events: Events, values: NDArray[np.float32]) -> Events:

@@ -9,7 +9,7 @@ because gcd(5, p − 1) = 1. Test vectors are published in ``docs/folds.md``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,12 @@ from particle_transformer.errors import SampleError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PRIME", "ROUND_CONSTANTS", "fold_of", "identity_hash", "is_validation", "split_roles"]
+__all__ = [
+    "PRIME", "ROUND_CONSTANTS", "absorbed", "fold_of", "identity_hash", "is_validation",
+    "split_roles",
+]  # fmt: skip
+
+Integers = TypeVar("Integers", bound=Any)
 
 PRIME = 2**31 - 1
 
@@ -52,16 +57,38 @@ def identity_hash(identity: NDArray[np.int64], salt: int) -> NDArray[np.int64]:
     """
     state = np.full(identity.shape[0], salt % PRIME, dtype=np.int64)
     for part in range(identity.shape[1]):
-        state = (state + identity[:, part] % PRIME) % PRIME
-        for constant in ROUND_CONSTANTS:
-            state = (state + constant) % PRIME
-            square = state * state % PRIME
-            state = square * square % PRIME * state % PRIME
+        state = absorbed(state, identity[:, part])
+    return state
+
+
+def absorbed(state: Integers, part: Integers) -> Integers:
+    """The state of the hash after one more part of the identity.
+
+    Parameters
+    ----------
+    state, part
+        int64 (events,), of numpy or of torch: the operations are those of both, and of ONNX.
+    """
+    state = (state + part % PRIME) % PRIME
+    for constant in ROUND_CONSTANTS:
+        state = (state + constant) % PRIME
+        square = state * state % PRIME
+        state = square * square % PRIME * state % PRIME
     return state
 
 
 def fold_of(identity: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """Fold of each event: identity_hash(identity, salt=0) mod `folds`; int64 (events,)."""
+    """Fold of each event: identity_hash(identity, salt=0) mod `folds`; int64 (events,).
+
+    Examples
+    --------
+    Two of the test vectors in docs/folds.md:
+
+    >>> import numpy as np
+    >>> from particle_transformer.events import fold_of
+    >>> fold_of(np.array([[0], [1152921504606846977]]), folds=5).tolist()
+    [0, 4]
+    """
     return identity_hash(identity, 0) % folds
 
 
@@ -108,6 +135,14 @@ def split_roles(
     ------
     SampleError
         If `folds` is below 2 or `fold` is not one of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from particle_transformer.events import split_roles
+    >>> training, validation, test = split_roles(np.arange(1000)[:, np.newaxis], fold=0, folds=5)
+    >>> len(training) + len(validation) + len(test)
+    1000
     """
     if folds < 2 or not 0 <= fold < folds:
         message = f"fold {fold} of {folds}: expected at least 2 folds and 0 <= fold < folds"

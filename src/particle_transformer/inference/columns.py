@@ -1,4 +1,4 @@
-"""Names of the columns of ``scores.parquet`` that depend on the analysis."""
+"""Names of the columns of scores that depend on the analysis."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["hypothesis_column", "regression_columns"]
+__all__ = ["hypothesis_column", "hypothesis_suffix", "plain", "regression_columns"]
 
 
 def hypothesis_column(parameters: Mapping[str, float]) -> str:
     """Name of the scores under a hypothesis: ``score_mass_1000``, ``score_mass_750_width_0.1``."""
-    parts = [f"{name}_{_number(value)}" for name, value in parameters.items()]
-    return "_".join(["score", *parts])
+    return "score" + hypothesis_suffix(parameters)
+
+
+def hypothesis_suffix(parameters: Mapping[str, float]) -> str:
+    """What a column's name ends in under a hypothesis: ``_mass_1000``."""
+    return "".join(f"_{name}_{_number(value)}" for name, value in parameters.items())
+
+
+def plain(name: str) -> str:
+    """The name as one of C++, as ROOT wants branches called: 0.5 is ``0p5``, −1 is ``m1``."""
+    numbers = re.sub(r"(?<=\d)\.(?=\d)", "p", re.sub(r"(?<=_)-(?=\d)", "m", name))
+    return re.sub(r"[^A-Za-z0-9_]", "_", numbers)
 
 
 def regression_columns(targets: Sequence[str]) -> list[str]:

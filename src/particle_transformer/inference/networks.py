@@ -101,10 +101,14 @@ class RunNetworks:
         Whether two logits are two scores of signal.
     targets
         Spectators that a second head regresses.
+    parameters
+        Names of the parameters that the networks are conditioned on.
     hypotheses
         Points of the parameters that the networks are conditioned on; none without parameters.
     per_fold
         Networks of each fold.
+    features
+        Feature expressions by collection, and those of the event, in column order.
 
     Parameters
     ----------
@@ -121,12 +125,17 @@ class RunNetworks:
         self.two_scores = bool(metadata["two_scores"])
         self.targets: tuple[str, ...] = tuple(metadata["regression"])
         conditioning = metadata["conditioning"]
+        self.parameters: tuple[str, ...] = ()
         self.hypotheses: list[dict[str, float]] = []
         self._process_point: tuple[int, ...] = ()
+        event = list(metadata["event"])
         if conditioning is not None:
             known = Conditioning.from_json(conditioning)
+            self.parameters = known.names
+            event = event[: len(event) - len(known.names)]
             self.hypotheses = known.hypotheses()
             self._process_point = known.process_point
+        self.features: tuple[dict[str, list[str]], list[str]] = metadata["objects"], event
 
     def of_fold(self, fold: int) -> FoldNetworks:
         """The networks that never read `fold`, loaded once."""

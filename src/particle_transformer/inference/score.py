@@ -185,6 +185,13 @@ def signal_probability(
     One output: the sigmoid of the logit. Several: the softmax of the first class, signal. Two
     scores: the sigmoid of the sum of their logits, as in
     `particle_transformer.training.objective.Objective.score`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from particle_transformer.inference.score import signal_probability
+    >>> signal_probability(np.log([[1.0], [3.0]])).round(6).tolist()
+    [0.5, 0.75]
     """
     double = logits.astype(np.float64)
     if two_scores:

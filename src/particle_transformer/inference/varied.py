@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from particle_transformer.events import Events
     from particle_transformer.inference.out_of_fold import ScoredRun
 
-__all__ = ["score_variations"]
+__all__ = ["same_inputs", "score_variations"]
 
 
 def score_variations(
@@ -64,7 +64,7 @@ def _score(
     row = _positions(nominal, _places(scored, variation)[index])
     known = np.flatnonzero(row >= 0)
     changed = np.ones(len(events), dtype=np.bool_)
-    changed[known] = ~_same_inputs(scored.events.take(row[known]), events.take(known))
+    changed[known] = ~same_inputs(scored.events.take(row[known]), events.take(known))
     score = np.zeros(len(events))
     kept = np.flatnonzero(~changed)
     score[kept] = scored.test.score[row[kept]]
@@ -101,7 +101,7 @@ def _positions(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[n
     return np.where((found >= 0) & (known[found] == wanted), found, -1)
 
 
-def _same_inputs(first: Events, second: Events) -> NDArray[np.bool_]:
+def same_inputs(first: Events, second: Events) -> NDArray[np.bool_]:
     """Whether the networks see the same of two tables of as many events; bool (events,)."""
     same: NDArray[np.bool_] = (first.event == second.event).all(axis=1)
     for name, collection in first.objects.items():

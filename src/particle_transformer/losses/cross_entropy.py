@@ -47,6 +47,14 @@ class CrossEntropy:
     Divided by the number of events and not by the sum of the batch's weights: that sum may vanish
     or change sign where weights are negative, and it would weigh an event by the company it keeps.
     The weights are normalised beforehand, over the whole training set (`TrainingWeights`).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from particle_transformer.losses.cross_entropy import CrossEntropy
+    >>> loss = CrossEntropy()(torch.zeros(4, 1), torch.tensor([0, 1, 0, 1]), torch.ones(4))
+    >>> round(loss.item(), 4)  # ln 2
+    0.6931
     """
 
     def __call__(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -177,6 +177,16 @@ def training_weights(
     ------
     SampleError
         As `TrainingWeights.fit`, and if events of one process are in several classes.
+
+    Examples
+    --------
+    Both classes get the same total, which their events share as before; the mean is 1.
+
+    >>> import numpy as np
+    >>> from particle_transformer.losses import training_weights
+    >>> label = np.array([1, 1, 0, 0])
+    >>> training_weights(np.array([0.1, 0.3, 4.0, 12.0]), label, label).round(9).tolist()
+    [0.5, 1.5, 0.5, 1.5]
     """
     process_class = np.zeros(int(process.max(initial=-1)) + 1, dtype=np.int64)
     process_class[process] = class_index

@@ -196,7 +196,8 @@ class DenseLayout:
     ) -> Tensor:
         """Attend on the grid."""
         if bias is not None:
-            itself = torch.eye(bias.shape[1], dtype=torch.bool, device=bias.device)
+            slot = torch.arange(bias.shape[1], device=bias.device)  # (slots,)
+            itself = slot[:, None] == slot  # no torch.eye: ONNX Runtime has none of booleans
             bias = bias.masked_fill(itself[..., None], 0.0).permute(0, 3, 1, 2)
         return attend_dense(query_key_value, self.occupied, bias, heads, dropout, self.object_maps)
 

@@ -25,6 +25,7 @@ from particle_transformer.model.inputs import (
 from particle_transformer.model.layouts import DenseLayout, PackedLayout
 from particle_transformer.model.maps import AttentionMaps
 from particle_transformer.model.pairs import PairBias
+from particle_transformer.model.pretrained import Pretrained
 from particle_transformer.model.scaling import Standardise
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ __all__ = ["AnalysisObjectTransformer"]
 EventFeatures = Literal["concatenated", "token", "both"]
 
 
-class AnalysisObjectTransformer(EventNetwork):
+class AnalysisObjectTransformer(Pretrained, EventNetwork):
     """Classify collision events from their analysis objects and event features.
 
     The order of the objects, padding, and the other events of a batch change nothing; an event
@@ -104,11 +105,25 @@ class AnalysisObjectTransformer(EventNetwork):
     arguments : dict
         The constructor's arguments, as JSON can hold them: ``AnalysisObjectTransformer(**it)``
         builds the same network.
+    metadata : dict
+        What is known of the network besides, as JSON can hold it: names of features, classes, …;
+        saved and loaded with it. Empty at first.
 
     Raises
     ------
     ModelInputError
         If a number is not positive, `num_heads` does not divide a width, or an option is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from particle_transformer import AnalysisObjectTransformer
+    >>> model = AnalysisObjectTransformer({"jets": 6, "muons": 4}, 2, num_outputs=3)
+    >>> objects = {"jets": torch.randn(32, 10, 6), "muons": torch.randn(32, 2, 4)}
+    >>> padding_mask = {"jets": torch.arange(10) >= torch.randint(0, 11, (32, 1))}  # True = padded
+    >>> padding_mask["muons"] = torch.ones(32, 2, dtype=torch.bool)  # an event without any muon
+    >>> model(objects, torch.randn(32, 2), padding_mask).shape
+    torch.Size([32, 3])
     """
 
     def __init__(
@@ -165,6 +180,7 @@ class AnalysisObjectTransformer(EventNetwork):
             "regression_targets": regression_targets,
         }
         check_arguments(features, self.arguments)
+        self.metadata: dict[str, Any] = {}
         self.collections = tuple(features)
         self.spec = InputSpec(features, input_dim_event, named, pair_bias)
 

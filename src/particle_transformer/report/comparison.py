@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer.atomic import replacing
-from particle_transformer.errors import require
 from particle_transformer.report.comparison_plots import ratio_plot, roc_overlay
 from particle_transformer.report.comparison_table import comparison_tables, markdown, sentence
 from particle_transformer.report.drawings import rendered
@@ -16,19 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["check_report_installed", "write_comparison"]
-
-
-def check_report_installed() -> None:
-    """Check that all that a report needs is installed.
-
-    Raises
-    ------
-    MissingExtraError
-        If not.
-    """
-    for module in ("jinja2", "matplotlib", "mplhep", "pyhf"):
-        require(module, "compare")
+__all__ = ["write_comparison"]
 
 
 def write_comparison(folder: Path, result: Mapping[str, Any]) -> Path:

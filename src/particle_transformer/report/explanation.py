@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from particle_transformer.atomic import writing
-from particle_transformer.errors import require
 from particle_transformer.report.drawings import rendered
 from particle_transformer.report.event_display import event_display
 from particle_transformer.report.explanation_plots import (
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.report.drawings import Drawing
 
-__all__ = ["check_report_installed", "importance_rows", "write_explanation"]
+__all__ = ["importance_rows", "write_explanation"]
 
 
 @dataclass(frozen=True)
@@ -33,18 +32,6 @@ class _Row:
 
     name: str
     cells: tuple[str, ...]
-
-
-def check_report_installed() -> None:
-    """Check that all that the page needs is installed.
-
-    Raises
-    ------
-    MissingExtraError
-        If not.
-    """
-    for module in ("jinja2", "matplotlib", "mplhep"):
-        require(module, "report")
 
 
 def importance_rows(result: Mapping[str, Any]) -> list[_Row]:

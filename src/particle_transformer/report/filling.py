@@ -14,7 +14,24 @@ if TYPE_CHECKING:
 
     from particle_transformer.report.drawings import Drawing
 
-__all__ = ["filled", "write_page"]
+__all__ = ["check_report_installed", "filled", "write_page"]
+
+
+def check_report_installed(extra: str) -> None:
+    """Check that all that pages with plots need is installed, before the work that they show.
+
+    Parameters
+    ----------
+    extra
+        The extra that it comes with for this page.
+
+    Raises
+    ------
+    MissingExtraError
+        If not.
+    """
+    for module in ("jinja2", "matplotlib", "mplhep", "pyhf"):
+        require(module, extra)
 
 
 def filled(template: str, extra: str, **values: Any) -> str:

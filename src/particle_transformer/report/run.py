@@ -52,9 +52,9 @@ def evaluate(
         If the run is damaged, cannot be written to, or the extra ``report`` is missing, or the run
         before has other events.
     """
-    run = open_run(path)
     for module in ("jinja2", "matplotlib", "mplhep"):
         require(module, "report")  # before the work, not after it
+    run = open_run(path)
     earlier = None
     if before is not None:
         earlier = score_before(open_run(before), run, progress=progress)

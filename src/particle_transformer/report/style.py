@@ -36,7 +36,8 @@ _COLOURS = ("#5790fc", "#f89c20", "#717581", "#7a21dd", "#86c8dd", "#b9ac70", "#
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "++++", "----")
 CLASS_COLOURS = (
     (SIGNAL_COLOUR, "-", "o"), ("#3b6fd4", "--", "s"), ("#717581", "-.", "^"),
-    ("#7a21dd", ":", "v"), ("#a96b59", (0, (5, 1, 1, 1)), "D"),
+    ("#7a21dd", ":", "v"), ("#a96b59", (0, (5, 1, 1, 1)), "D"), ("#b9ac70", (0, (8, 2)), "P"),
+    ("#86c8dd", (0, (1, 3)), "X"),
 )  # fmt: skip
 """Colour, line style and marker of the classes, signal first."""
 

@@ -46,7 +46,10 @@ model: {{embed_dims: 64, pair_bias: true, dropout: 0.1}}
 evaluation:
   working_points: [0.3, 0.5, 0.7]
   background_uncertainty: 0.1
-{limit}compare:    # settings with the lowest validation loss of four each, on another sample
+{limit}{compare}"""
+
+_COMPARE = """\
+compare:    # settings with the lowest validation loss of four each, on another sample
   trees: {{max_depth: 3}}
   trees_raw: {{max_depth: 3}}
   dense: {{dropout: 0.4}}
@@ -156,6 +159,7 @@ def analysis_files(sample: Sample, summaries: Mapping[str, ProcessSummary]) -> d
 def _text(sample: Sample, analysis: AnalysisChoice, summaries: Mapping[str, ProcessSummary]) -> str:
     names = [name for name in summaries if name in analysis.processes]
     masses = {PROCESSES[name].mass for name in names} - {None}
+    conditioned = len(masses) > 1  # one mass alone is no condition
     text = _ANALYSIS.format(
         title=analysis.title,
         energy=BEAM_ENERGY / 1000,
@@ -170,20 +174,20 @@ def _text(sample: Sample, analysis: AnalysisChoice, summaries: Mapping[str, Proc
         processes=_processes(names, summaries),
         event=_VETOED_LEPTONS if sample.lepton_veto else _SEEN_LEPTONS,
         regions=_VETO_REGIONS if sample.lepton_veto else _ONE_REGION,
-        leading="\n".join(
-            f"    - {text.format(number)}"
-            for number in range(_NUMBER_OF_LEADING)
-            for text in _LEADING
-        ),
         limit=_limit(names) if sample.lepton_veto else "",
-        # One mass alone is no condition.
-        training=", condition: [mass]" if len(masses) > 1 else "",
+        training=", condition: [mass]" if conditioned else "",
+        compare="" if conditioned else _compare(),  # no other method has parameters
     )
     simulated = {"signal" if PROCESSES[name].role == "signal" else "background" for name in names}
     missing = [role for role in ("signal", "background") if role not in simulated]
     return (
         "".join(f"# No {role} process: add one before aot can train.\n" for role in missing) + text
     )
+
+
+def _compare() -> str:
+    leading = (text.format(number) for number in range(_NUMBER_OF_LEADING) for text in _LEADING)
+    return _COMPARE.format(leading="\n".join(f"    - {text}" for text in leading))
 
 
 def _limit(names: list[str]) -> str:

@@ -137,6 +137,10 @@ def fit_network(
         If a checkpoint is damaged, or holds more than tensors and plain values.
     OutputError
         If a checkpoint cannot be written; the last one is left as it was.
+
+    Notes
+    -----
+    ``examples/numpy_to_network.py`` goes from arrays to scores.
     """
     data = EventDataModule(
         training,

@@ -99,14 +99,9 @@ class EventClassifier(LightningModule):
         In training or validation, if a batch's loss is NaN or infinite; the message says what of
         the batch or the network caused it.
 
-    Examples
-    --------
-    >>> from lightning.pytorch import Trainer
-    >>> from particle_transformer.training import EventClassifier, EventDataModule, standardise
-    >>> standardise(model, training)
-    >>> trainer = Trainer(max_epochs=10, use_distributed_sampler=False)
-    >>> data = EventDataModule(training, validation)
-    >>> trainer.fit(EventClassifier(model), data)
+    Notes
+    -----
+    With a ``Trainer`` of one's own: docs/training.md, and ``examples/lightning_trainer.py``.
     """
 
     def __init__(

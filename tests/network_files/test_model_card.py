@@ -10,7 +10,7 @@ import torch
 
 from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.artefact import save_artefact
-from particle_transformer.artefact.model_card import DESCRIBED, model_card
+from particle_transformer.network_files.model_card import DESCRIBED, model_card
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,4 +168,4 @@ def test_the_saved_cards_example_runs(
         logits.append(scope["logits"])
     assert logits[0].shape == (3, 1)
     assert torch.equal(logits[0], logits[1])
-    assert scope["metadata"] == metadata
+    assert scope["model"].metadata == metadata

@@ -7,7 +7,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DESCRIBED", "model_card"]
+__all__ = [
+    "DESCRIBED",
+    "FRONT_MATTER",
+    "about_citation",
+    "about_inputs",
+    "about_network",
+    "about_outputs",
+    "about_parameters",
+    "model_card",
+]
+
+FRONT_MATTER: dict[str, Any] = {
+    "license": "apache-2.0",
+    "library_name": "analysis-object-transformer",
+    "pipeline_tag": "tabular-classification",
+    "tags": ["high-energy-physics", "lhc", "event-classification", "transformer"],
+}
+"""What the Hub is told of every network, between the card's first lines of dashes."""
 
 DESCRIBED = ("analysis", "fold", "folds", "classes", "objects", "event", "store_fingerprint")
 """Keys of the metadata of a network that was trained for a fold of an analysis."""
@@ -33,22 +50,28 @@ def model_card(metadata: Mapping[str, Any], arguments: Mapping[str, Any]) -> str
     str
         Markdown.
     """
-    sections = [_network(arguments)]
+    sections = [about_network(arguments)]
     if all(key in metadata for key in DESCRIBED):
         conditioning = metadata.get("conditioning")
         sections = [
             _title(metadata),
             *sections,
-            _outputs(metadata, arguments["num_outputs"]),
-            _inputs(metadata["objects"], metadata["event"]),
-            *([] if conditioning is None else [_parameters(conditioning)]),
+            about_outputs(metadata, arguments["num_outputs"]),
+            about_inputs(metadata["objects"], metadata["event"]),
+            *([] if conditioning is None else [about_parameters(conditioning)]),
             _call(arguments),
             _fold(metadata["fold"], metadata["folds"]),
             _limits(metadata),
         ]
     else:
         sections = ["# AnalysisObjectTransformer", *sections, _call(arguments)]
-    return "\n\n".join([*sections, _citation(arguments), "## Licence\n\nApache-2.0"]) + "\n"
+    lines = [
+        f"{key}: {value}" if isinstance(value, str) else f"{key}: [{', '.join(value)}]"
+        for key, value in FRONT_MATTER.items()
+    ]
+    front = "\n".join(["---", *lines, "---"])
+    licence = "## Licence\n\nApache-2.0"
+    return "\n\n".join([front, *sections, about_citation(arguments), licence]) + "\n"
 
 
 def _title(metadata: Mapping[str, Any]) -> str:
@@ -59,7 +82,8 @@ def _title(metadata: Mapping[str, Any]) -> str:
     )
 
 
-def _network(arguments: Mapping[str, Any]) -> str:
+def about_network(arguments: Mapping[str, Any]) -> str:
+    """What kind of network it is, by its arguments."""
     bias = "with" if arguments["pair_bias"] else "without"
     targets = arguments.get("regression_targets", 0)  # older networks do not know it
     second = (
@@ -76,7 +100,8 @@ def _network(arguments: Mapping[str, Any]) -> str:
     )
 
 
-def _outputs(metadata: Mapping[str, Any], outputs: int) -> str:
+def about_outputs(metadata: Mapping[str, Any], outputs: int) -> str:
+    """What its logits mean."""
     classes = metadata["classes"]
     if metadata.get("two_scores", False):
         signal, background = classes
@@ -105,7 +130,8 @@ def _outputs(metadata: Mapping[str, Any], outputs: int) -> str:
     )
 
 
-def _parameters(conditioning: Mapping[str, Any]) -> str:
+def about_parameters(conditioning: Mapping[str, Any]) -> str:
+    """The parameters that it is conditioned on, and at which values it was trained."""
     names = conditioning["names"]
     columns = ", ".join(f"`{name}`" for name in names)
     points = "\n".join(
@@ -120,7 +146,8 @@ def _parameters(conditioning: Mapping[str, Any]) -> str:
     )
 
 
-def _inputs(objects: Mapping[str, Sequence[str]], event: Sequence[str]) -> str:
+def about_inputs(objects: Mapping[str, Sequence[str]], event: Sequence[str]) -> str:
+    """Its features, in the order of their columns."""
     parts = [
         (
             "## Input\n\nFeatures in the order of their columns, before any scaling: the network "
@@ -156,8 +183,8 @@ def _call(arguments: Mapping[str, Any]) -> str:
         lines.append("- `momenta`: like `objects`, (events, slots, 4): px, py, pz, E in GeV")
         momenta = ", momenta=momenta"
     code = (
-        "from particle_transformer.artefact import load_artefact\n"
-        'model, metadata = load_artefact("path/of/this/folder")\n'
+        "from particle_transformer import AnalysisObjectTransformer\n"
+        'model = AnalysisObjectTransformer.from_pretrained("path/of/this/folder")\n'
         f"logits = model(objects, event, padding_mask{momenta})"
     )
     return f"## Use\n\n```python\n{code}\n```\n\n" + "\n".join(lines)
@@ -185,6 +212,7 @@ def _limits(metadata: Mapping[str, Any]) -> str:
     )
 
 
-def _citation(arguments: Mapping[str, Any]) -> str:
+def about_citation(arguments: Mapping[str, Any]) -> str:
+    """Papers of what it is made of."""
     text = "## Citation\n\nClass attention and LayerScale: arXiv:2103.17239"
     return text + ("; pair bias: arXiv:2202.03772" if arguments["pair_bias"] else "")

@@ -1,0 +1,66 @@
+"""The command `aot predict`: what it says, and its mistakes in one line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import uproot
+
+from helpers.files import make_analysis
+from helpers.untrained import untrained_run
+from inference.test_entries import CHANGES, EVENTS, write_samples
+from particle_transformer.cli.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("predict")
+    write_samples(folder)
+    untrained_run(make_analysis(folder, **CHANGES), folder / "run")
+    return folder
+
+
+def aot(monkeypatch, capsys, *words: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["aot", *map(str, words)])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    printed = capsys.readouterr()
+    return int(ending.value.code or 0), printed.out, printed.err
+
+
+def test_it_says_what_was_written_and_what_has_no_score(base, tmp_path, monkeypatch, capsys):
+    words = ("predict", base / "run", base / "s.root", base / "d.root", "--out", tmp_path / "out")
+    status, out, _ = aot(monkeypatch, capsys, *words, "--fill", -5)
+    assert status == 0
+    flat = out.replace("\n", "")
+    assert f"scores {tmp_path}/out/s.root: {EVENTS} events, " in flat
+    assert "in a region, the others have -5; no ensemble mean for " in flat
+    assert "jets beyond max, not seen as in the training" in flat
+    assert flat.count("no ensemble mean") == 1  # data has one
+    with uproot.open(tmp_path / "out" / "s.root") as file:
+        assert file["scores"]["score"].array(library="np").min() == -5
+    _, again, _ = aot(monkeypatch, capsys, *words, "--fill", -5)
+    assert again.replace("\n", "").count("scored before: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--at", "mass"], "aot: --at: got 'mass', expected NAME=VALUE, or several behind commas"),
+        (["--at", "mass=9"], "aot: hypothesis: got mass, but the networks have no parameters"),
+        (["--process", "sgi"], "aot: --process sgi: not in the analysis file; nearest: sig"),
+    ],
+)
+def test_mistakes_in_one_line(base, tmp_path, monkeypatch, capsys, words, message):
+    status, _, said = aot(
+        monkeypatch, capsys, "predict", base / "run", base / "s.root", "--out", tmp_path, *words
+    )
+    assert status == 1
+    assert said.startswith(message)
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
