@@ -29,7 +29,7 @@ include_patterns = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
 ]
-exclude_patterns = [".*", "build", "dist", "htmlcov", "src", "tests", "docs/_extra"]
+exclude_patterns = [".*", "build", "dist", "htmlcov", "tests", "docs/_extra"]
 
 extensions = [
     "myst_parser",
