@@ -95,7 +95,7 @@ def test_a_process_that_the_first_network_has_no_event_of_is_in_the_table(
     found = [{"ttbar": {"events": 10, "effective": 8.0}}, {"rare": {"events": 2, "effective": 2.0}}]
     networks = [{"training_events": events} for events in found]
     (tmp_path / "run.json").write_text(
-        json.dumps({"format_version": RUN_VERSION, "networks": networks})
+        json.dumps({"format_version": RUN_VERSION, "init": None, "networks": networks})
     )
     print_training(tmp_path)
     words = [line.split() for line in capsys.readouterr().out.splitlines() if "rare" in line]

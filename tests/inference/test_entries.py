@@ -149,7 +149,7 @@ def test_every_entry_by_the_network_of_its_own_fold(base, samples, run, name):
             continue
         fold = fold_of_event(samples[name], entry)
         assert scores.nominal["fold"][entry] == fold
-        expected = truth.probability(run, int(entry), fold)
+        expected = truth.probability(run, entry, fold)
         assert scores.nominal["score"][entry] == pytest.approx(expected, abs=1e-5)
     beyond = sum(
         max(len(jets) - MAX, 0) for jets, ok in zip(truth.jets, truth.selected, strict=True) if ok
@@ -169,7 +169,7 @@ def test_variations(base, samples, run, side, scale):
         expected = -1.0
         if truth.selected[entry]:
             fold = fold_of_event(samples["s"], entry)
-            expected = truth.probability(run, int(entry), fold)
+            expected = truth.probability(run, entry, fold)
         assert varied["score"][entry] == pytest.approx(expected, abs=1e-5)
         moved += varied["score"][entry] != scores.nominal["score"][entry]
     assert moved > 10
@@ -196,8 +196,8 @@ def test_the_ensemble_is_refused_for_what_may_have_been_trained_with(base, sampl
     ensemble = scores.nominal["score_ensemble"]
     assert (ensemble[truth.signal] == -1).all()
     assert scores.refused == truth.signal.sum()
-    for entry in np.flatnonzero(truth.control):
-        each = [truth.probability(run, int(entry), fold) for fold in range(FOLDS)]
+    for entry in np.flatnonzero(truth.control).tolist():
+        each = [truth.probability(run, entry, fold) for fold in range(FOLDS)]
         assert ensemble[entry] == pytest.approx(np.mean(each), abs=1e-5)
     # The nominal event is in the training, also where the varied one is in no signal region.
     left = truth.signal & ~scores.varied["JES.down"]["region_signal"]
@@ -210,7 +210,7 @@ def test_the_ensemble_of_declared_events_and_of_none(base, samples, run):
     declared = scores_of(RunScorer(run, unseen=True), file_of(base, "s"))
     assert declared.refused == 0
     entry = int(np.flatnonzero(truth.signal)[0])
-    each = [truth.probability(run, int(entry), fold) for fold in range(FOLDS)]
+    each = [truth.probability(run, entry, fold) for fold in range(FOLDS)]
     assert declared.nominal["score_ensemble"][entry] == pytest.approx(np.mean(each), abs=1e-5)
     none = scores_of(RunScorer(run, ensemble=False), file_of(base, "s"))
     assert not [name for name in none.columns if "ensemble" in name]

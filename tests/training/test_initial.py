@@ -23,6 +23,7 @@ from particle_transformer.config import Analysis, load_analysis, with_space
 from particle_transformer.data import Store
 from particle_transformer.errors import AnalysisFileError, AOTError, InputFileError
 from particle_transformer.studies.compare.trained import fingerprint
+from particle_transformer.network_files.folder import read_network, rewrite_network
 from particle_transformer.training import network as network_module
 from particle_transformer.training.initial import with_initial
 from particle_transformer.training.network import NetworkTask, new_network
@@ -189,9 +190,9 @@ def test_a_network_that_cannot_serve(older: Path, tmp_path: Path, spoil: Any, me
 
 
 def forget(folder: Path, key: str) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    del config["metadata"][key]
-    (folder / "config.json").write_text(json.dumps(config))
+    network = read_network(folder)
+    del network.metadata[key]
+    rewrite_network(folder, network)
 
 
 def test_another_number_of_folds_than_the_run(older: Path, tmp_path: Path) -> None:

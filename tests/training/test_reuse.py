@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from particle_transformer import AnalysisObjectTransformer
 from particle_transformer.events.packed import PackedBatch
-from particle_transformer.training.reuse import Inputs, initialise, plan_reuse
+from particle_transformer.training import FitSettings, Objective, fit_network, make_sample
+from particle_transformer.training.reuse import Inputs, plan_reuse
+from particle_transformer.training.takeover import initialise
+from training.toys import toy_events, toy_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OLD = Inputs(
     {"jets": ["log(pt)", "abs(eta)", "btag", "area"], "muons": ["pt", "charge"]},
@@ -118,7 +124,7 @@ def test_scaling_is_left_to_the_new_events() -> None:
             torch.testing.assert_close(value, older.state_dict()[name], rtol=0, atol=0)
 
 
-def test_other_classes_get_a_fresh_last_layer_and_nothing_else_does() -> None:
+def test_one_output_for_many_classes_is_a_fresh_last_layer_and_nothing_else_is() -> None:
     older = network(OLD, 1)
     own = Inputs(OLD.objects, OLD.event, ["signal", "background"])
     model, fresh = begun(own, older, num_outputs=1)
@@ -179,3 +185,42 @@ def test_parts_that_only_one_of_them_has(has: bool) -> None:
         torch.testing.assert_close(
             model.state_dict()[name], fresh.state_dict()[name], rtol=0, atol=0
         )
+
+
+def test_classes_that_both_have_keep_their_outputs() -> None:
+    """Shares of the classes in training are taken out of the biases: they are those of the sample."""
+    older = network(OLD, 1)
+    own = Inputs(OLD.objects, OLD.event, ["signal", "w", "z", "qcd"])
+    model, fresh = network(own, 2), network(own, 2)
+    plan = plan_reuse(model.arguments, own, older.arguments, OLD)
+    assert plan.outputs == ((0, 0), (2, 2))
+    assert plan.classes == ("signal", "z")
+    assert plan.fresh == ()
+    initialise(model, older, plan, [0.5, 1.0, -2.0])
+    assert model.has_begun
+    for output, (expected, bias) in enumerate(
+        [
+            (older.last_layer.weight[0], older.last_layer.bias[0] + 0.5),
+            (fresh.last_layer.weight[1], fresh.last_layer.bias[1]),
+            (older.last_layer.weight[2], older.last_layer.bias[2] - 2.0),
+            (fresh.last_layer.weight[3], fresh.last_layer.bias[3]),
+        ]
+    ):
+        torch.testing.assert_close(model.last_layer.weight[output], expected, rtol=0, atol=0)
+        torch.testing.assert_close(model.last_layer.bias[output], bias)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_fit_begins_from_the_biases_that_were_taken_over(begun: bool, tmp_path: Path) -> None:
+    """With the offsets of the new sample in the loss; a fresh network begins from those alone."""
+    model = toy_model(num_outputs=2)
+    model.has_begun = begun
+    before = model.last_layer.bias.detach().clone()
+    events, _ = toy_events(200)
+    training, validation = (
+        make_sample(events, rows, [0, 1]) for rows in (np.arange(150), np.arange(150, 200))
+    )
+    options = FitSettings(epochs=1, learning_rate=1e-30, objective=Objective(offsets=(0.7, -0.2)))
+    fit_network(model, training, validation, options, checkpoint_dir=tmp_path, log_dir=tmp_path)
+    expected = torch.tensor([-0.7, 0.2]) + (before if begun else 0.0)
+    torch.testing.assert_close(model.last_layer.bias.detach(), expected)

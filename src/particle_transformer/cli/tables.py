@@ -105,9 +105,9 @@ def _say_reuse(init: dict[str, Any]) -> None:
             if features[key]:
                 parts.append(f"{words} {', '.join(features[key])}")
         say(f"  {name}: {'; '.join(parts)}")
-    for key in ("reused", "fresh"):
+    for key, words in (("classes", "classes reused"), ("reused", "reused"), ("fresh", "fresh")):
         if init[key]:
-            say(f"  {key}: {', '.join(init[key])}")
+            say(f"  {words}: {', '.join(init[key])}")
 
 
 def print_trials(result: StudyResult) -> None:

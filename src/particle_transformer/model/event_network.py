@@ -36,6 +36,8 @@ class EventNetwork(nn.Module):
         training events.
     target_scaling
         That of regression targets; None without any.
+    has_begun
+        Whether its last layer is that of a trained network, for classes of equal shares.
     """
 
     collections: tuple[str, ...]
@@ -44,6 +46,7 @@ class EventNetwork(nn.Module):
     object_scaling: nn.ModuleList
     event_scaling: Standardise
     target_scaling: Standardise | None
+    has_begun: bool = False
 
     @property
     def last_layer(self) -> nn.Linear:

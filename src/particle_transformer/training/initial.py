@@ -16,7 +16,8 @@ from particle_transformer.artefact.run_folder import RunFolder
 from particle_transformer.config import PRETRAINED, Model
 from particle_transformer.errors import AnalysisFileError, InputFileError
 from particle_transformer.training.provenance import ancestors_of, check_unseen, files_of
-from particle_transformer.training.reuse import Inputs, initialise, plan_reuse
+from particle_transformer.training.reuse import Inputs, plan_reuse
+from particle_transformer.training.takeover import initialise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ _OPTIONAL = ("pair_bias", "event_features")
 """Arguments that may differ where the analysis file gives them: parts of it are then fresh."""
 
 _FOLLOWING = ("linear_dims1", "linear_dims2")
-_NEEDED = ("objects", "event", "classes", "inputs", "ancestors")
+_NEEDED = ("objects", "event", "classes", "offsets", "inputs", "ancestors")
 
 
 def shipped() -> Path:
@@ -103,8 +104,9 @@ class Initial:
             What its inputs are.
         """
         older, metadata = self.load(fold, number)
-        plan = plan_reuse(model.arguments, own, older.arguments, _inputs(metadata))
-        initialise(model, older, plan)
+        inputs = _inputs(metadata)
+        plan = plan_reuse(model.arguments, own, older.arguments, inputs)
+        initialise(model, older, plan, inputs.offsets)
 
     def plan(self, arguments: Mapping[str, Any], own: Inputs) -> Reuse:
         """What a network with these constructor's arguments takes over; the same for all folds."""
@@ -237,7 +239,7 @@ def known_files(analysis: Analysis, manifest: Manifest) -> dict[str, list[str]]:
 
 
 def _inputs(metadata: Mapping[str, Any]) -> Inputs:
-    return Inputs(metadata["objects"], metadata["event"], metadata["classes"])
+    return Inputs(metadata["objects"], metadata["event"], metadata["classes"], metadata["offsets"])
 
 
 def _shown(value: object) -> str:

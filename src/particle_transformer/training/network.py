@@ -282,6 +282,7 @@ def train_network(
             "folds": analysis.training.folds,
             "network": task.number,
             "classes": list(analysis.classes),
+            "offsets": list(settings.objective.offsets),
             "two_scores": settings.objective.two_scores,
             "objects": manifest.objects,
             "event": names_of(analysis, manifest).event,

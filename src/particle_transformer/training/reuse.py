@@ -1,9 +1,4 @@
-"""What of one network another one can begin from: features by what they are, blocks as a whole.
-
-Only weights are taken over. The scaling of the features is fitted to the new training events, so
-that taken weights act on standardised features: a jet's log(pt) in units of the deviation in the new
-sample, whatever the units and the spectrum of the old one were.
-"""
+"""What of one network another one can begin from: features by what they are, blocks as a whole."""
 
 from __future__ import annotations
 
@@ -15,23 +10,19 @@ from particle_transformer.expressions import parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from torch import Tensor
-
-    from particle_transformer.model import AnalysisObjectTransformer
-
-__all__ = ["Inputs", "MappedFeatures", "Reuse", "initialise", "plan_reuse"]
+__all__ = ["BLOCKS", "Inputs", "MappedFeatures", "Reuse", "plan_reuse"]
 
 _PAIR_BIAS, _HEAD, _LAST_LAYER, _REGRESSION = (
     "pair bias", "head", "last layer", "regression head"
 )  # fmt: skip
-_BLOCKS = {
+BLOCKS = {
     _PAIR_BIAS: "pair_bias",
     "attention blocks": "att_blocks",
     "class token": "class_token",
     "class blocks": "class_blocks",
     "norm before the head": "class_norm",
 }
-_FIRST, _HIDDEN, _LAST = "head.0", "head.3", "head.6"
+"""Parts that are taken over as a whole, and their names in the network."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +37,14 @@ class Inputs:
         Expressions of the event features.
     classes
         Names of the classes; `signal` first.
+    offsets
+        What the loss of a trained network added to its logits, one for each; empty: nothing.
     """
 
     objects: Mapping[str, Sequence[str]]
     event: Sequence[str]
     classes: Sequence[str]
+    offsets: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -100,12 +94,18 @@ class Reuse:
         By collection.
     event
         The event features.
+    outputs
+        Outputs of the last layer that both have: (output, the older network's output).
+    classes
+        Names of the classes that have them; both of a network with one output.
     reused, fresh
         The other parts of the network, in words.
     """
 
     objects: Mapping[str, MappedFeatures]
     event: MappedFeatures
+    outputs: tuple[tuple[int, int], ...]
+    classes: tuple[str, ...]
     reused: tuple[str, ...]
     fresh: tuple[str, ...]
 
@@ -114,6 +114,7 @@ class Reuse:
         return {
             "objects": {name: mapped.to_json() for name, mapped in self.objects.items()},
             "event": self.event.to_json(),
+            "classes": list(self.classes),
             "reused": list(self.reused),
             "fresh": list(self.fresh),
         }
@@ -144,10 +145,8 @@ def plan_reuse(
         if mapped.source is not None:
             free.remove(mapped.source)
         objects[name] = mapped
-    same_outputs = (
-        list(own.classes) == list(older.classes) and arguments["num_outputs"] == of["num_outputs"]
-    )
-    parts = {**dict.fromkeys(_BLOCKS, True), _HEAD: True, _LAST_LAYER: same_outputs}
+    outputs, classes = _outputs(arguments["num_outputs"], own, of["num_outputs"], older)
+    parts = {**dict.fromkeys(BLOCKS, True), _HEAD: True, _LAST_LAYER: bool(outputs)}
     if arguments["pair_bias"]:
         parts[_PAIR_BIAS] = of["pair_bias"]
     else:
@@ -157,56 +156,27 @@ def plan_reuse(
     return Reuse(
         objects,
         _mapped("event", own.event, older.event),
+        outputs,
+        classes,
         tuple(part for part, taken in parts.items() if taken),
         tuple(part for part, taken in parts.items() if not taken),
     )
 
 
-def initialise(
-    model: AnalysisObjectTransformer, older: AnalysisObjectTransformer, plan: Reuse
-) -> None:
-    """Give a network what it takes over; the rest of its weights stays, the scaling too.
-
-    The columns of new features in layers that are taken over start at zero: the network begins as
-    the older one, for which every feature that it had and that is not there any more is at its mean.
-
-    Parameters
-    ----------
-    model
-        The new network, with fresh weights; overwritten.
-    older
-        The older network.
-    plan
-        By `plan_reuse`.
-    """
-    state, known = model.state_dict(), older.state_dict()
-    for part, prefix in _BLOCKS.items():
-        if part in plan.reused:
-            _copy(state, known, prefix, prefix)
-    for column, name in enumerate(model.collections):
-        mapped = plan.objects[name]
-        if mapped.source is None:
-            continue
-        source = older.collections.index(mapped.source)
-        _copy_embedding(state, known, f"embedding.{column}", f"embedding.{source}", mapped)
-        state["collection_embedding"][column].copy_(known["collection_embedding"][source])
-    event = plan.event
-    both = model.event_embedding is not None and older.event_embedding is not None
-    if both and event.source is not None:
-        _copy_embedding(state, known, "event_embedding", "event_embedding", event)
-    # The trunk's columns, then those of the event features, if the head sees them.
-    trunk = model.arguments["linear_dims2"]
-    weight, old = state[f"{_FIRST}.weight"], known[f"{_FIRST}.weight"]
-    weight[:, :trunk].copy_(old[:, :trunk])
-    if weight.shape[1] > trunk:
-        if old.shape[1] > trunk:
-            _copy_columns(weight[:, trunk:], old[:, trunk:], event)
-        else:
-            weight[:, trunk:] = 0.0
-    state[f"{_FIRST}.bias"].copy_(known[f"{_FIRST}.bias"])
-    _copy(state, known, _HIDDEN, _HIDDEN)
-    if _LAST_LAYER in plan.reused:
-        _copy(state, known, _LAST, _LAST)
+def _outputs(
+    number: int, own: Inputs, of: int, older: Inputs
+) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
+    """Outputs that two networks have in common, and the classes that have them."""
+    if number == of and list(own.classes) == list(older.classes):
+        return tuple((output, output) for output in range(number)), tuple(own.classes)
+    if number != len(own.classes) or of != len(older.classes):
+        return (), ()  # an output is not that of one class
+    pairs = [
+        (output, list(older.classes).index(name))
+        for output, name in enumerate(own.classes)
+        if name in older.classes
+    ]
+    return tuple(pairs), tuple(own.classes[output] for output, _ in pairs)
 
 
 def _counterpart(name: str, others: Sequence[str], own: Mapping[str, Any]) -> str | None:
@@ -235,45 +205,3 @@ def _mapped(source: str | None, texts: Sequence[str], older: Sequence[str]) -> M
     taken = {old for _, old in reused}
     unused = tuple(text for old, text in enumerate(older) if old not in taken)
     return MappedFeatures(source, tuple(reused), tuple(texts), unused)
-
-
-def _copy(state: Mapping[str, Tensor], known: Mapping[str, Tensor], to: str, of: str) -> None:
-    for name, value in state.items():
-        if name == to or name.startswith(f"{to}."):
-            value.copy_(known[of + name.removeprefix(to)])
-
-
-def _copy_embedding(
-    state: Mapping[str, Tensor],
-    known: Mapping[str, Tensor],
-    to: str,
-    of: str,
-    mapped: MappedFeatures,
-) -> None:
-    first = "layers.0.weight"
-    for name in [name for name in state if name.startswith(f"{to}.")]:
-        part = name.removeprefix(f"{to}.")
-        value, old = state[name], known[f"{of}.{part}"]
-        if part == first:
-            _copy_columns(value, old, mapped)
-        elif part == "encoding.frequency":  # (features, frequencies)
-            for column, source in mapped.reused:
-                value[column].copy_(old[source])
-        else:
-            value.copy_(old)
-
-
-def _copy_columns(value: Tensor, old: Tensor, mapped: MappedFeatures) -> None:
-    """Columns of the features that both have; the others are zero.
-
-    Parameters
-    ----------
-    value, old
-        (outputs, features × numbers by which each is encoded).
-    """
-    value.zero_()
-    encoded = value.shape[1] // len(mapped.names)
-    for column, source in mapped.reused:
-        value[:, column * encoded : (column + 1) * encoded].copy_(
-            old[:, source * encoded : (source + 1) * encoded]
-        )
