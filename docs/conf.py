@@ -24,6 +24,7 @@ root_doc = "docs/index"
 include_patterns = [
     "docs/**",
     "*/README.md",
+    "src/**/README.md",
     "benchmarks/*.md",
     "README.md",
     "CHANGELOG.md",
