@@ -24,12 +24,13 @@ root_doc = "docs/index"
 include_patterns = [
     "docs/**",
     "*/README.md",
+    "src/**/README.md",
     "benchmarks/*.md",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
 ]
-exclude_patterns = [".*", "build", "dist", "htmlcov", "src", "tests", "docs/_extra"]
+exclude_patterns = [".*", "build", "dist", "htmlcov", "tests", "docs/_extra"]
 
 extensions = [
     "myst_parser",

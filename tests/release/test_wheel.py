@@ -55,6 +55,7 @@ COMMANDS = [
     Command(["explain", "run"], "report", "run"),
     Command(["compare", "nothing.yaml", "--out", "c"], "compare", "nothing.yaml: cannot read"),
     Command(["tune", "nothing.yaml", "--out", "t"], "tune", "nothing.yaml: cannot read"),
+    Command(["export", "run", "--to", "onnx", "--out", "x.onnx"], "export", "run"),
     Command(["validate", "corrected.yaml"], "corrections", "c.json"),
 ]
 
@@ -156,6 +157,11 @@ def test_a_missing_extra_is_one_sentence(bare: Path, work: Path, command: Comman
     (line,) = said.stderr.strip().splitlines()
     assert " is not installed " in line
     assert line.endswith(f"pip install 'analysis-object-transformer[{command.extra}]'")
+
+
+def test_the_module_for_transformers_names_its_extra(bare: Path, work: Path) -> None:
+    said = run(bare / "python", "-c", "import particle_transformer.transformers", cwd=work)
+    assert said.stderr.endswith("pip install 'analysis-object-transformer[hub]'\n")
 
 
 @pytest.mark.parametrize("extra", sorted({command.extra for command in COMMANDS}))

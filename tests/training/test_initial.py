@@ -22,8 +22,8 @@ from particle_transformer.cli.main import app, main
 from particle_transformer.config import Analysis, load_analysis, with_space
 from particle_transformer.data import Store
 from particle_transformer.errors import AnalysisFileError, AOTError, InputFileError
-from particle_transformer.studies.compare.trained import fingerprint
 from particle_transformer.network_files.folder import read_network, rewrite_network
+from particle_transformer.studies.compare.trained import fingerprint
 from particle_transformer.training import network as network_module
 from particle_transformer.training.initial import with_initial
 from particle_transformer.training.network import NetworkTask, new_network
