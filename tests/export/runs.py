@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from particle_transformer.config import Analysis
     from particle_transformer.events import Events
 
-OBJECTS = {
+OBJECTS: dict[str, dict[str, Any]] = {
     "muons": {
         "collection": "Muon",
         "select": "pt > 10 and abs(eta) < 2.4",

@@ -150,7 +150,7 @@ def test_the_events_of_the_check_reach_beyond_the_cap(run: RunFolder) -> None:
     counts = np.diff(jets.offsets)
     assert counts.min() == 0
     assert counts.max() >= 4 + 3
-    numbers = drawn.columns["event"].values
+    numbers = drawn.columns["event"].values.astype(np.int64)
     assert (numbers < 0).any()
     assert (np.abs(numbers.astype(float)) > 2**60).any()
     inputs = padded_inputs(graph, drawn, 0, drawn.events, slots=30)

@@ -252,13 +252,13 @@ def test_other_networks(kind: str, tmp_path: Path) -> None:
         }
         (tmp_path / "c.root").write_bytes(b"")
     analysis = analysis_of(tmp_path, events=40, **changes)
-    metadata: dict[str, Any] = {
+    choices: dict[str, dict[str, Any]] = {
         "classes": {}, "two_scores": {"two_scores": True}, "regression": {"regression": ["gen"]},
         "conditioned": {"conditioning": conditioning_of(analysis)},
-    }[kind]  # fmt: skip
+    }  # fmt: skip
     run = random_run(
         tmp_path, analysis, outputs={"classes": 3, "two_scores": 2}.get(kind, 1),
-        targets=int(kind == "regression"), **metadata,
+        targets=int(kind == "regression"), **choices[kind],
     )  # fmt: skip
     export_run(run.path, tmp_path / "scorer.onnx")
     more: dict[str, np.ndarray] = {}

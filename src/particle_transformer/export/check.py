@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from particle_transformer.data.features import Flaws, event_tables, object_features
 from particle_transformer.data.readers import Column
@@ -208,13 +209,11 @@ def reference_logits(
     event = np.concatenate([table, *(each[:, None] for each in drawn.parameters.values())], axis=1)
     batch = PackedBatch.from_events(Events.of(objects, event, np.zeros(drawn.events)))
     with torch.inference_mode():
-        by_fold = [
-            mean_logits(
-                [network.forward_packed(batch).double() for network in members],  # type: ignore[operator, union-attr]
-                two_scores=graph.two_scores,
-            )
-            for members in graph.networks
-        ]
+        by_fold = []
+        for members in graph.networks:
+            assert isinstance(members, nn.ModuleList)
+            found = [network.forward_packed(batch).double() for network in members]  # type: ignore[operator]
+            by_fold.append(mean_logits(found, two_scores=graph.two_scores))
         logits = by_fold[0]
         if len(by_fold) > 1:
             identity = [torch.from_numpy(drawn.columns[name].values) for name in raw.identity]

@@ -154,8 +154,8 @@ class _Evaluator:
             return PaddedValue(~padded.any_of(~values, occupied), _BOOL)
         kept = _INT if value.dtype.kind in "iu" else value.dtype
         if name in ("sum", "product"):
-            found = (padded.total if name == "sum" else padded.product)(values, occupied)
-            return PaddedValue(found, _INT if kept.kind == "b" else kept)
+            summed = (padded.total if name == "sum" else padded.product)(values, occupied)
+            return PaddedValue(summed, _INT if kept.kind == "b" else kept)
         present = padded.count(occupied)
         if name == "mean":
             found = PaddedValue(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
+import tempfile
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.onnx.utils import register_custom_op_symbolic, unregister_custom_op_symbolic
 
 from particle_transformer._version import __version__
 from particle_transformer.errors import require
@@ -56,17 +58,17 @@ def onnx_model(
     MissingExtraError
         If onnx is not installed.
     """
-    onnx = require("onnx", "export")
+    library = require("onnx", "export")
     module.eval()
     tensors = tuple(torch.from_numpy(values) for values in example.values())
-    buffer = io.BytesIO()
-    with torch.inference_mode(), _quiet(), _symbolics():
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), _quiet(), _symbolics():
+        path = Path(folder) / "model.onnx"
         torch.onnx.export(
-            module, tensors, buffer, dynamo=False, opset_version=OPSET,
+            module, tensors, path, dynamo=False, opset_version=OPSET,
             input_names=list(example), output_names=list(outputs),
             dynamic_axes={name: dict(named) for name, named in axes.items()},
         )  # fmt: skip
-    model: onnx.ModelProto = onnx.load_model_from_string(buffer.getvalue())
+        model: onnx.ModelProto = library.load(path)
     return model
 
 
@@ -84,18 +86,17 @@ def _symbolics() -> Iterator[None]:
         return lambda graph, x: graph.op(operator, x)
 
     for name, operator in _UNARY.items():
-        torch.onnx.register_custom_op_symbolic(f"aten::{name}", translated(operator), OPSET)
+        register_custom_op_symbolic(f"aten::{name}", translated(operator), OPSET)
     try:
         yield
     finally:
         for name in _UNARY:
-            torch.onnx.unregister_custom_op_symbolic(f"aten::{name}", OPSET)
+            unregister_custom_op_symbolic(f"aten::{name}", OPSET)
 
 
 def with_metadata(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> onnx.ModelProto:
     """Put `metadata` into the model: text as it is, the rest as JSON."""
-    onnx = require("onnx", "export")
-    onnx.helper.set_model_props(
+    require("onnx", "export").helper.set_model_props(
         model,
         {
             key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -58,20 +58,20 @@ def reduced(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
 
 
 def _half(model: onnx.ModelProto) -> onnx.ModelProto:
-    onnx = require("onnx", "export")
-    small = onnx.ModelProto()
+    library = require("onnx", "export")
+    small: onnx.ModelProto = library.ModelProto()
     small.CopyFrom(model)
     kept, casts = [], []
     for tensor in small.graph.initializer:
-        wide = tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) >= _SMALLEST
+        wide = tensor.data_type == library.TensorProto.FLOAT and np.prod(tensor.dims) >= _SMALLEST
         if not wide:
             kept.append(tensor)
             continue
-        values = onnx.numpy_helper.to_array(tensor)
+        values = library.numpy_helper.to_array(tensor)
         name = f"{tensor.name}_half"
-        kept.append(onnx.numpy_helper.from_array(values.astype(np.float16), name))
+        kept.append(library.numpy_helper.from_array(values.astype(np.float16), name))
         casts.append(
-            onnx.helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT)
+            library.helper.make_node("Cast", [name], [tensor.name], to=library.TensorProto.FLOAT)
         )
     nodes = [*casts, *small.graph.node]
     del small.graph.initializer[:], small.graph.node[:]
@@ -81,7 +81,7 @@ def _half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _integer(model: onnx.ModelProto) -> onnx.ModelProto:
-    onnx = require("onnx", "export")
+    library = require("onnx", "export")
     quantization = require("onnxruntime.quantization", "export")
     root = logging.getLogger()
     level = root.level
@@ -95,7 +95,7 @@ def _integer(model: onnx.ModelProto) -> onnx.ModelProto:
             )  # fmt: skip
         finally:
             root.setLevel(level)
-        small: onnx.ModelProto = onnx.load(out)
+        small: onnx.ModelProto = library.load(out)
     return small
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from particle_transformer.config import Analysis
     from particle_transformer.data import Runner
     from particle_transformer.data.files import InputFile
+    from particle_transformer.inference.entries import RunScorer
 
 __all__ = ["Predicted", "predict"]
 
@@ -145,7 +146,7 @@ def predict(
             out.mkdir(parents=True, exist_ok=True)
         with held(out, f"{out}: another aot predict is writing into it; wait for it"):
             work = _Work(
-                run, options, [jobs[n] for n in todo], [recipes[chosen[n]] for n in todo],
+                run, options, scorer, [jobs[n] for n in todo], [recipes[chosen[n]] for n in todo],
                 Parts(out), runner, progress,
             )  # fmt: skip
             for index, provenance in zip(todo, work(), strict=True):
@@ -163,13 +164,15 @@ class _Work:
         self,
         run: Path,
         options: ScoreOptions,
+        scorer: RunScorer,
         jobs: list[_Job],
         recipes: list[Recipe],
         parts: Parts,
         runner: Runner,
         progress: Callable[[str, int, int], None] | None,
     ) -> None:
-        self._run, self._options, self._jobs, self._recipes = run, options, jobs, recipes
+        self._for = run, options, scorer
+        self._jobs, self._recipes = jobs, recipes
         self._parts, self._runner = parts, runner
         self._progress = progress
 
@@ -193,7 +196,7 @@ class _Work:
         self._done = sum(entries) - sum(task.stop - task.start for _, task in missing)
         made = {n: self._written(n) for n in range(len(self._jobs)) if not waiting[n]}
         failed: list[InputFileError] = []
-        scorer = ChunkScorer(self._run, self._options)
+        scorer = ChunkScorer(*self._for)
         try:
             for index, result in self._runner(scorer, [task for _, task in missing]):
                 owner, task = missing[index]
@@ -220,7 +223,7 @@ class _Work:
     def _looked(self) -> list[int]:
         """Look at every file first: a mistake shows before hours of scoring."""
         found: dict[int, int] = {}
-        looker = FileLooker(self._run, self._options)
+        looker = FileLooker(*self._for)
         errors: dict[int, InputFileError] = {}
         for index, result in self._runner(looker, [job.file for job in self._jobs]):
             if isinstance(result, InputFileError):

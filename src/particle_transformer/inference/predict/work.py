@@ -39,10 +39,10 @@ class ScoreOptions:
 class _Worker:
     """Pickles by the run's path: each process loads the networks once, when they are needed."""
 
-    def __init__(self, run: Path, options: ScoreOptions) -> None:
+    def __init__(self, run: Path, options: ScoreOptions, scorer: RunScorer) -> None:
         self._run = run
         self._options = options
-        self._scorer: RunScorer | None = None
+        self._scorer: RunScorer | None = scorer  # of this process; it stays here
 
     @property
     def scorer(self) -> RunScorer:
@@ -74,8 +74,8 @@ class FileLooker(_Worker):
 class ChunkScorer(_Worker):
     """Scores a chunk of a file."""
 
-    def __init__(self, run: Path, options: ScoreOptions) -> None:
-        super().__init__(run, options)
+    def __init__(self, run: Path, options: ScoreOptions, scorer: RunScorer) -> None:
+        super().__init__(run, options, scorer)
         self._files: OpenFiles[EntryScorer] | None = None
 
     def __call__(self, task: ChunkTask) -> bytes:
