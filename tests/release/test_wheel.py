@@ -50,7 +50,11 @@ class Command(NamedTuple):
 
 COMMANDS = [
     Command(["simulate", "--out", "analysis.yaml"], "sim", "analysis.yaml"),
-    Command(["prepare", "analysis.yaml", "--out", "s", "--dask", "c.json"], "dask", "c.json"),
+    Command(
+        ["prepare", "analysis.yaml", "--out", "s", "--dask", "tcp://127.0.0.1:1"],
+        "dask",
+        "127.0.0.1:1",
+    ),
     Command(["evaluate", "run"], "report", "run"),
     Command(["explain", "run"], "report", "run"),
     Command(["compare", "nothing.yaml", "--out", "c"], "compare", "nothing.yaml: cannot read"),
@@ -106,7 +110,7 @@ def work(tmp_path: Path) -> Path:
         pq.write_table(table, tmp_path / f"{name}.parquet")
     (tmp_path / "analysis.yaml").write_text(ANALYSIS)
     (tmp_path / "corrected.yaml").write_text(CORRECTED)
-    (tmp_path / "c.json").write_text("{}")  # neither a correction nor a scheduler
+    (tmp_path / "c.json").write_text("{}")  # no correction
     return tmp_path
 
 
