@@ -44,6 +44,12 @@ def evaluated(
     run: RunFolder, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
     metrics, _ = evaluate_run(run)
+    # What names a place of the machine: the run compared with, and what the networks began from.
+    file = run.evaluation / "metrics.json"
+    metrics["before"] = {"run": str(run.path.parent / "older")}
+    file.write_text(json.dumps(metrics))
+    record = run.read_record() | {"init": {"network": str(run.path.parent / "began" / "network")}}
+    run.record.write_text(json.dumps(record))
     return export_run(
         run, tmp_path_factory.mktemp("out") / "export", repository="me/small"
     ), metrics
@@ -89,6 +95,7 @@ def test_no_place_of_the_machine_goes_with_it(
     for file in folder.rglob("*"):
         if file.is_file():
             assert str(run.path.parent).encode() not in file.read_bytes(), file
+    assert RunFolder(folder).read_record()["init"] == {"network": "network"}
     processes = load_analysis(folder / "analysis.yaml").processes
     assert [path.rpartition("/")[2] for path in next(iter(processes["signal"].files.values()))] == [
         "signal.parquet"
@@ -130,6 +137,7 @@ def test_the_card_says_what_was_measured(evaluated: tuple[Path, dict[str, Any]])
     for name in ("Use", "Output", "Input", "Data", "Performance", "Intended use", "Limits",
                  "Citation", "Licence"):  # fmt: skip
         assert f"\n## {name}\n" in text, name
+    assert "Trained with events of the signal regions alone, signal (`" in text
     assert 'from_pretrained("me/small", fold=0)' in text
     assert "hf download me/small" in text
 
@@ -213,3 +221,10 @@ def test_the_command_exports_and_pushes(
     assert pushed == [(out, "me/small", False)]
     assert result.output.replace("\n", "").endswith(f"exported {out}".replace("\n", ""))
     assert (out / "artefact" / "fold-1" / "network-0" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("words", [["--fold", "0"], ["--float-inputs"], ["--precision", "int8"]])
+def test_an_option_of_graphs_is_refused(run: RunFolder, tmp_path: Path, words: list[str]) -> None:
+    command = ["export", str(run.path), "--to", "hub", "--out", str(tmp_path / "export"), *words]
+    result = CliRunner().invoke(app, command)
+    assert str(result.exception) == f"{words[0]}: means nothing with --to hub; leave it out"

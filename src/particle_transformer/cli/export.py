@@ -67,9 +67,8 @@ def export(
         "like": like,
     }
     of_hub = {"push": push, "private": private}
-    defaults = (None, False, "fp32")
     for name, value in (of_graphs if to == "hub" else of_hub).items():
-        if value not in defaults:
+        if not (value is None or value is False or value == "fp32"):  # 0 is a fold
             message = f"--{name.replace('_', '-')}: means nothing with --to {to}; leave it out"
             raise AnalysisFileError(message)
     if to == "hub":

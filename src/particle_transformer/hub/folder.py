@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -16,6 +16,11 @@ from particle_transformer.config import dump_analysis
 from particle_transformer.hub.card import run_card
 from particle_transformer.hub.facts import read_facts
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from particle_transformer.config import Analysis
+
 __all__ = ["export_run"]
 
 
@@ -23,7 +28,7 @@ def export_run(run: RunFolder, out: Path, *, repository: str | None = None) -> P
     """Write what scoring needs of a run, and its model card, as a folder for the Hub.
 
     The folder is a run itself, without events, checkpoints and logs: ``aot predict`` and
-    ``from_pretrained(…, fold=F)`` take it. Places of files in the analysis file are reduced to
+    ``from_pretrained(…, fold=F)`` take it. Places of files, wherever they are named, are reduced to
     their names, so that nothing of the machine goes with it; a luminosity mask is copied.
 
     Parameters
@@ -51,6 +56,8 @@ def export_run(run: RunFolder, out: Path, *, repository: str | None = None) -> P
     check_name(out.absolute())
     facts = read_facts(run)
     card = run_card(facts, repository or out.name, repository=repository is not None)
+    masks = _masks(facts.analysis)
+    analysis = yaml.safe_load(dump_analysis(facts.analysis))
     record = {key: value for key, value in facts.record.items() if key != "store"}
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -58,16 +65,16 @@ def export_run(run: RunFolder, out: Path, *, repository: str | None = None) -> P
         try:
             (folder := RunFolder(part / out.name)).path.mkdir()
             shutil.copytree(run.artefact, folder.artefact)
-            masks = _masks(facts.analysis)
             folder.analysis.write_text(
-                _without_places(dump_analysis(facts.analysis), masks), encoding="utf-8"
+                yaml.safe_dump(_without_places(analysis, masks), sort_keys=False, width=100),
+                encoding="utf-8",
             )
             for place, copied in masks.items():
                 shutil.copy(place, folder.path / copied)
-            folder.record.write_text(json.dumps(record, indent=1) + "\n")
+            folder.record.write_text(_json(record))
             if facts.metrics is not None:
                 folder.evaluation.mkdir()
-                shutil.copy(run.evaluation / "metrics.json", folder.evaluation)
+                (folder.evaluation / "metrics.json").write_text(_json(facts.metrics))
             (folder.path / "README.md").write_text(card, encoding="utf-8")
             folder.path.replace(out)
         finally:
@@ -75,23 +82,22 @@ def export_run(run: RunFolder, out: Path, *, repository: str | None = None) -> P
     return out
 
 
-def _masks(analysis: Any) -> dict[str, str]:
+def _masks(analysis: Analysis) -> dict[str, str]:
     """Luminosity masks of the eras: where each is, and what its copy is called."""
     places = {era.lumi_mask for era in analysis.eras.values() if era.lumi_mask is not None}
-    return {str(place): f"lumi_mask_{number}.json" for number, place in enumerate(sorted(places))}
+    return {place: f"lumi_mask_{number}.json" for number, place in enumerate(sorted(places))}
 
 
-def _without_places(text: str, masks: dict[str, str]) -> str:
-    """The analysis file with the names of files in the place of their paths."""
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(_without_places(content, {}), indent=1, allow_nan=False) + "\n"
 
-    def reduced(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: reduced(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [reduced(each) for each in value]
-        if isinstance(value, str) and value.startswith("/"):
-            return masks.get(value, Path(value).name)
-        return value
 
-    content: str = yaml.safe_dump(reduced(yaml.safe_load(text)), sort_keys=False, width=100)
-    return content
+def _without_places(value: Any, masks: Mapping[str, str]) -> Any:
+    """The content with the names of files, or of their copies, in the place of their paths."""
+    if isinstance(value, dict):
+        return {key: _without_places(each, masks) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_places(each, masks) for each in value]
+    if isinstance(value, str) and value.startswith("/"):
+        return masks.get(value, Path(value).name)
+    return value
