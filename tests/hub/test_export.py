@@ -22,7 +22,7 @@ from particle_transformer.config import load_analysis
 from particle_transformer.data.files import input_file
 from particle_transformer.data.readers import open_reader
 from particle_transformer.errors import InputFileError, OutputError
-from particle_transformer.hub.folder import export_run
+from particle_transformer.hub.folder import export_folder
 from particle_transformer.inference.entries import RunScorer
 from particle_transformer.inference.evaluate import evaluate_run
 
@@ -50,7 +50,7 @@ def evaluated(
     file.write_text(json.dumps(metrics))
     record = run.read_record() | {"init": {"network": str(run.path.parent / "began" / "network")}}
     run.record.write_text(json.dumps(record))
-    return export_run(
+    return export_folder(
         run, tmp_path_factory.mktemp("out") / "export", repository="me/small"
     ), metrics
 
@@ -159,7 +159,7 @@ def test_undefined_figures_are_told_and_not_published(
     content["auc"] |= {"value": None, "error": None, "reason": "no background has weight"}
     file.write_text(json.dumps(content))
     try:
-        front, text = _card(export_run(run, tmp_path / "export"))
+        front, text = _card(export_folder(run, tmp_path / "export"))
     finally:
         file.write_text(kept)
     assert "| undefined |" in text
@@ -174,7 +174,7 @@ def test_a_run_without_evaluation_or_store(run: RunFolder, tmp_path: Path) -> No
         if place.exists():
             place.rename(aside)
     try:
-        front, text = _card(export_run(run, tmp_path / "export"))
+        front, text = _card(export_folder(run, tmp_path / "export"))
     finally:
         for place, aside in moved:
             if aside.exists():
@@ -192,7 +192,7 @@ def test_a_tampered_run_is_not_exported(run: RunFolder, tmp_path: Path) -> None:
     file.write_text(kept.replace('"dropout": 0.0', '"dropout": 0.5'))
     try:
         with pytest.raises(InputFileError, match=r"config\.json: sha256 of its content"):
-            export_run(run, tmp_path / "export")
+            export_folder(run, tmp_path / "export")
     finally:
         file.write_text(kept)
     assert not (tmp_path / "export").exists()
@@ -201,7 +201,7 @@ def test_a_tampered_run_is_not_exported(run: RunFolder, tmp_path: Path) -> None:
 def test_nothing_is_overwritten(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("")
     with pytest.raises(OutputError, match="exists and is not empty"):
-        export_run(run, tmp_path)
+        export_folder(run, tmp_path)
 
 
 def test_the_command_exports_and_pushes(

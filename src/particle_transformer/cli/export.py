@@ -79,10 +79,10 @@ def export(
 
 def _to_hub(run: Path, out: Path, push: str | None, *, private: bool) -> None:
     from particle_transformer.artefact.run_folder import open_run
-    from particle_transformer.hub.folder import export_run
+    from particle_transformer.hub.folder import export_folder
     from particle_transformer.network_files import hub
 
-    export_run(open_run(run), out, repository=push)
+    export_folder(open_run(run), out, repository=push)
     if push is not None:
         say(f"pushed {hub.push(out, push, private=private)}")
     say(f"exported {out}")

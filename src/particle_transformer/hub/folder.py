@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
 
-__all__ = ["export_run"]
+__all__ = ["export_folder"]
 
 
-def export_run(run: RunFolder, out: Path, *, repository: str | None = None) -> Path:
+def export_folder(run: RunFolder, out: Path, *, repository: str | None = None) -> Path:
     """Write what scoring needs of a run, and its model card, as a folder for the Hub.
 
     The folder is a run itself, without events, checkpoints and logs: ``aot predict`` and
