@@ -282,7 +282,7 @@ def test_tampered_artefacts(base, tmp_path):
     config.write_text(text)
     config = run.network(0) / "config.json"
     config.write_text(config.read_text().replace("log(pt)", "pt"))
-    with pytest.raises(InputFileError):
+    with pytest.raises(InputFileError, match=r"fold-0/network-0/config.json: .*sha256"):
         predict(run.path, inputs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
