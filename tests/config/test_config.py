@@ -287,7 +287,8 @@ def test_documented_defaults() -> None:
         "event_features": None, "feedforward": "gelu", "feature_embedding": "linear",
     }  # fmt: skip
     assert analysis.training.model_dump() == {
-        "folds": 5, "epochs": 30, "batch_size": 256, "learning_rate": 1e-3, "weight_decay": 0.01,
+        "folds": 5, "init": None, "epochs": 30, "batch_size": 256,
+        "learning_rate": 1e-3, "weight_decay": 0.01,
         "warmup_epochs": 1.0, "patience": 6, "seed": 1, "negative_weights": "keep",
         "balance": "class", "gradient_clip": 1.0, "sampling": "shuffled",
         "augmentation": (), "precision": "float32", "ensemble": 1, "accumulate": 1, "ema": None,

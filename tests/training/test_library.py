@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import os
 import subprocess
 import sys
@@ -174,21 +173,6 @@ def test_a_batch_may_be_larger_than_the_set(
         progress=lambda done, total, rate, record: steps.append(total),
     )  # fmt: skip
     assert set(steps) == {2}
-
-
-def test_the_example_of_the_docstring(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    parts: tuple[AnalysisObjectTransformer, Sample, Sample],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = dict(zip(("model", "training", "validation"), parts, strict=True))
-    assert EventClassifier.__doc__
-    lines = doctest.DocTestParser().get_examples(EventClassifier.__doc__)
-    assert len(lines) == 6
-    for line in lines:
-        exec(line.source, names)  # noqa: S102
-    assert names["trainer"].current_epoch == 10
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def test_run_folder_is_complete(trained: tuple[RunFolder, dict[str, Any]]) -> No
         assert (run.network(fold) / "model.safetensors").exists()
         assert (run.network(fold) / "config.json").exists()
         card = (run.network(fold) / "README.md").read_text(encoding="utf-8")
-        assert card.startswith(f"# small: network of fold {fold} of 2\n")
+        assert f"\n# small: network of fold {fold} of 2\n" in card
         assert (run.logs(fold) / "metrics.csv").exists()
     members = json.loads((run.artefact / "config.json").read_text())["members"]
     assert members == ["fold-0/network-0", "fold-1/network-0"]
