@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from particle_transformer.artefact.run_folder import RunFolder, check_new
-from particle_transformer.atomic import check_name, writing
+from particle_transformer.atomic import check_name, new_folder
 from particle_transformer.config import dump_analysis
 from particle_transformer.hub.card import run_card
 from particle_transformer.hub.facts import read_facts
@@ -59,26 +58,20 @@ def export_folder(run: RunFolder, out: Path, *, repository: str | None = None) -
     masks = _masks(facts.analysis)
     analysis = yaml.safe_load(dump_analysis(facts.analysis))
     record = {key: value for key, value in facts.record.items() if key != "store"}
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            (folder := RunFolder(part / out.name)).path.mkdir()
-            shutil.copytree(run.artefact, folder.artefact)
-            folder.analysis.write_text(
-                yaml.safe_dump(_without_places(analysis, masks), sort_keys=False, width=100),
-                encoding="utf-8",
-            )
-            for place, copied in masks.items():
-                shutil.copy(place, folder.path / copied)
-            folder.record.write_text(_json(record))
-            if facts.metrics is not None:
-                folder.evaluation.mkdir()
-                (folder.evaluation / "metrics.json").write_text(_json(facts.metrics))
-            (folder.path / "README.md").write_text(card, encoding="utf-8")
-            folder.path.replace(out)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    with new_folder(out) as path:
+        folder = RunFolder(path)
+        shutil.copytree(run.artefact, folder.artefact)
+        folder.analysis.write_text(
+            yaml.safe_dump(_without_places(analysis, masks), sort_keys=False, width=100),
+            encoding="utf-8",
+        )
+        for place, copied in masks.items():
+            shutil.copy(place, path / copied)
+        folder.record.write_text(_json(record))
+        if facts.metrics is not None:
+            folder.evaluation.mkdir()
+            (folder.evaluation / "metrics.json").write_text(_json(facts.metrics))
+        (path / "README.md").write_text(card, encoding="utf-8")
     return out
 
 
