@@ -22,7 +22,9 @@ def export(
             "the Hugging Face Hub."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The file or, for the Hub, the folder; new.")],
+    out: Annotated[
+        Path, typer.Option(help="The file, replaced if it is there; for the Hub a new folder.")
+    ],
     fold: Annotated[
         int | None,
         typer.Option(
