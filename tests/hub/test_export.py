@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,6 +103,27 @@ def test_no_place_of_the_machine_goes_with_it(
     ]
     with pytest.raises(InputFileError, match="an exported run, without its events"):
         RunFolder(folder).store()
+
+
+def test_a_luminosity_mask_goes_with_it(run: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    mask = tmp_path / "places" / "golden.json"
+    content = yaml.safe_load(copy.analysis.read_text())
+    content["source"]["identity"] = ["run", "luminosityBlock", "event"]  # as masks need
+    for era in content["eras"].values():
+        era["lumi_mask"] = str(mask)
+    copy.analysis.write_text(yaml.safe_dump(content))
+    with pytest.raises(
+        InputFileError, match=r"golden\.json: no such file; expected the luminosity"
+    ):
+        export_folder(copy, tmp_path / "export")
+    assert not (tmp_path / "export").exists()
+    mask.parent.mkdir()
+    mask.write_text('{"1": [[1, 9]]}')
+    folder = export_folder(copy, tmp_path / "export")
+    (era,) = load_analysis(folder / "analysis.yaml").eras.values()
+    assert era.lumi_mask == str(folder / "lumi_mask_0.json")
+    assert (folder / "lumi_mask_0.json").read_text() == mask.read_text()
 
 
 def test_the_card_says_what_was_measured(evaluated: tuple[Path, dict[str, Any]]) -> None:
@@ -228,3 +250,9 @@ def test_an_option_of_graphs_is_refused(run: RunFolder, tmp_path: Path, words: l
     command = ["export", str(run.path), "--to", "hub", "--out", str(tmp_path / "export"), *words]
     result = CliRunner().invoke(app, command)
     assert str(result.exception) == f"{words[0]}: means nothing with --to hub; leave it out"
+
+
+def test_private_is_of_what_is_pushed(run: RunFolder, tmp_path: Path) -> None:
+    command = ["export", str(run.path), "--to", "hub", "--out", str(tmp_path / "e"), "--private"]
+    assert "there is no --push" in str(CliRunner().invoke(app, command).exception)
+    assert not list(tmp_path.iterdir())

@@ -73,6 +73,9 @@ def export(
         if not (value is None or value is False or value == "fp32"):  # 0 is a fold
             message = f"--{name.replace('_', '-')}: means nothing with --to {to}; leave it out"
             raise AnalysisFileError(message)
+    if private and push is None:
+        message = "--private: of the repository, and there is no --push; leave it out"
+        raise AnalysisFileError(message)
     if to == "hub":
         _to_hub(run, out, push, private=private)
     else:

@@ -12,6 +12,7 @@ import yaml
 from particle_transformer.artefact.run_folder import RunFolder, check_new
 from particle_transformer.atomic import check_name, new_folder
 from particle_transformer.config import dump_analysis
+from particle_transformer.errors import InputFileError
 from particle_transformer.hub.card import run_card
 from particle_transformer.hub.facts import read_facts
 
@@ -47,7 +48,7 @@ def export_folder(run: RunFolder, out: Path, *, repository: str | None = None) -
     Raises
     ------
     InputFileError
-        If it is no run, or a file of it is missing, damaged or altered.
+        If it is no run, or a file of it, or a luminosity mask, is missing, damaged or altered.
     OutputError
         If `out` is not empty or cannot be written.
     """
@@ -58,6 +59,12 @@ def export_folder(run: RunFolder, out: Path, *, repository: str | None = None) -
     masks = _masks(facts.analysis)
     analysis = yaml.safe_load(dump_analysis(facts.analysis))
     record = {key: value for key, value in facts.record.items() if key != "store"}
+    for place in masks:
+        if not Path(place).is_file():
+            message = (
+                f"{place}: no such file; expected the luminosity mask, which goes with the run"
+            )
+            raise InputFileError(message)
     with new_folder(out) as path:
         folder = RunFolder(path)
         shutil.copytree(run.artefact, folder.artefact)
