@@ -118,8 +118,9 @@ def predict(
             out.mkdir(parents=True, exist_ok=True)
         with held(out, f"{out}: another aot predict is writing into it; wait for it"):
             made = _made(
-                [jobs[number] for number in todo], scorer, run, Parts(out), runner, progress
-            )
+                [jobs[number] for number in todo], FileLooker(run, options, scorer),
+                ChunkScorer(run, options, scorer), Parts(out), runner, progress,
+            )  # fmt: skip
         found |= dict(zip(todo, made, strict=True))
     return [Predicted(job.output, found[number], number in todo) for number, job in enumerate(jobs)]
 
@@ -148,15 +149,14 @@ def _jobs(
 
 def _made(
     jobs: list[Job],
-    scorer: RunScorer,
-    run: Path,
+    looker: FileLooker,
+    chunks: ChunkScorer,
     parts: Parts,
     runner: Runner,
     progress: Callable[[str, int, int], None] | None,
 ) -> list[dict[str, Any]]:
     """Score files that are not finished, and write their outputs; what these say of themselves."""
-    made_for = run, jobs[0].recipe.options, scorer
-    entries = _looked(jobs, FileLooker(*made_for), runner)
+    entries = _looked(jobs, looker, runner)
     for job in jobs:
         if job.output_format == "copy":
             check_copy(job.file, job.columns)
@@ -164,7 +164,6 @@ def _made(
     outputs = Outputs(jobs, tasks, parts, progress)
     outputs.write_complete()
     failed: list[InputFileError] = []
-    chunks = ChunkScorer(*made_for)
     try:
         for index, result in runner(chunks, [task for _, task in outputs.missing]):
             if isinstance(result, InputFileError):
