@@ -38,15 +38,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_name(out: Path) -> None:
-    """Refuse an output in whose place nothing can be put.
+    """Refuse an output folder in whose place nothing can be put.
 
     Raises
     ------
     OutputError
-        If `out` is no name of its own (``.``, ``..``, ``/``).
+        If `out` is no name of its own (``.``, ``..``, ``/``), or a file.
     """
     if out.name in ("", ".."):
         message = f"{out}: a folder that cannot be replaced; give --out a folder with its own name"
+        raise OutputError(message)
+    if out.is_file():
+        message = f"{out}: is a file; give --out a folder"
         raise OutputError(message)
 
 

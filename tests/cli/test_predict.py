@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -64,3 +65,28 @@ def test_mistakes_in_one_line(base, tmp_path, monkeypatch, capsys, words, messag
     assert said.startswith(message)
     assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_places_that_are_no_run_and_no_folder(base, tmp_path, monkeypatch, capsys):
+    (file := tmp_path / "file").write_text("")
+    network = base / "run" / "artefact" / "fold-0" / "network-0"
+    for run, out, message in (
+        (file, tmp_path / "out", f"{file}: is a file; expected a run, the folder that"),
+        (network, tmp_path / "out", f"{network}: the folder of one network; give the whole run"),
+        (base / "run", file, f"{file}: is a file; give --out a folder"),
+    ):
+        status, _, said = aot(monkeypatch, capsys, "predict", run, base / "s.root", "--out", out)
+        assert status == 1
+        assert said.startswith(f"aot: {message}")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_run_that_was_not_copied_whole(base, tmp_path, monkeypatch, capsys):
+    shutil.copytree(base / "run", tmp_path / "run")
+    shutil.rmtree(missing := tmp_path / "run" / "artefact" / "fold-1" / "network-0")
+    status, _, said = aot(
+        monkeypatch, capsys, "predict", tmp_path / "run", base / "s.root", "--out", tmp_path / "out"
+    )
+    assert status == 1
+    assert said.startswith(f"aot: {missing}: no such folder; the run it should be in is incomplete")
+    assert not (tmp_path / "out").exists()

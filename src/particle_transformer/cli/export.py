@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from particle_transformer.cli.progress import Progress, say
-from particle_transformer.errors import AnalysisFileError
+from particle_transformer.errors import AnalysisFileError, OutputError, require
 
 __all__ = ["export"]
 
@@ -22,7 +22,7 @@ def export(
             "the Hugging Face Hub."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The file or, for the Hub, the folder; new.")],
+    out: Annotated[Path, typer.Option(help="The file, which is replaced; for the Hub a new folder.")],
     fold: Annotated[
         int | None,
         typer.Option(
@@ -72,6 +72,9 @@ def export(
         if value not in defaults:
             message = f"--{name.replace('_', '-')}: means nothing with --to {to}; leave it out"
             raise AnalysisFileError(message)
+    if private and push is None:
+        message = "--private: is of the repository that --push makes; give --push or leave it out"
+        raise AnalysisFileError(message)
     if to == "hub":
         _to_hub(run, out, push, private=private)
     else:
@@ -83,9 +86,16 @@ def _to_hub(run: Path, out: Path, push: str | None, *, private: bool) -> None:
     from particle_transformer.hub.folder import export_run
     from particle_transformer.network_files import hub
 
+    if push is not None:
+        require("huggingface_hub", "hub")  # before anything is written
     export_run(open_run(run), out, repository=push)
     if push is not None:
-        say(f"pushed {hub.push(out, push, private=private)}")
+        try:
+            address = hub.push(out, push, private=private)
+        except OutputError as error:
+            message = f"{error}; the folder is whole, upload it with hf upload {push} {out}"
+            raise OutputError(message) from error
+        say(f"pushed {address}")
     say(f"exported {out}")
 
 
