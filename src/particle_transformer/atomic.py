@@ -48,8 +48,8 @@ def check_name(out: Path) -> None:
     if out.name in ("", ".."):
         message = f"{out}: a folder that cannot be replaced; give --out a folder with its own name"
         raise OutputError(message)
-    if out.is_file():
-        message = f"{out}: is a file; give --out a folder"
+    if out.exists() and not out.is_dir():
+        message = f"{out}: exists and is not a folder; give --out another place"
         raise OutputError(message)
 
 

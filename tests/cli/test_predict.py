@@ -73,7 +73,7 @@ def test_places_that_are_no_run_and_no_folder(base, tmp_path, monkeypatch, capsy
     for run, out, message in (
         (file, tmp_path / "out", f"{file}: is a file; expected a run, the folder that"),
         (network, tmp_path / "out", f"{network}: the folder of one network; give the whole run"),
-        (base / "run", file, f"{file}: is a file; give --out a folder"),
+        (base / "run", file, f"{file}: exists and is not a folder; give --out"),
     ):
         status, _, said = aot(monkeypatch, capsys, "predict", run, base / "s.root", "--out", out)
         assert status == 1

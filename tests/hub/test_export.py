@@ -221,7 +221,8 @@ def test_an_upload_that_fails_says_where_the_folder_is(
 ) -> None:
     def refuse(folder: Path, repo: str, *, private: bool) -> str:
         del folder, private
-        raise OutputError(f"{repo}: the Hugging Face Hub cannot be reached")
+        message = f"{repo}: the Hugging Face Hub cannot be reached"
+        raise OutputError(message)
 
     monkeypatch.setattr("particle_transformer.network_files.hub.push", refuse)
     out = tmp_path / "small"

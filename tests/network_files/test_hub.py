@@ -96,7 +96,8 @@ def test_without_network_it_is_the_cached_copy_and_that_is_said(
 @pytest.mark.usefixtures("down")
 def test_without_network_and_copy_it_is_one_sentence(cache: Path) -> None:
     with pytest.raises(
-        InputFileError, match=rf"{REPO}: no such folder, and the Hugging Face Hub cannot be reached, nor"
+        InputFileError,
+        match=rf"{REPO}: no such folder, and the Hugging Face Hub cannot be reached, nor",
     ):
         AnalysisObjectTransformer.from_pretrained(REPO)
     _fill(cache, _model(), "main")

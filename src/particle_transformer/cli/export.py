@@ -22,7 +22,9 @@ def export(
             "the Hugging Face Hub."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The file, which is replaced; for the Hub a new folder.")],
+    out: Annotated[
+        Path, typer.Option(help="The file, which is replaced; for the Hub a new folder.")
+    ],
     fold: Annotated[
         int | None,
         typer.Option(
