@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import uproot
+import yaml
 
-from helpers.files import make_analysis
+from helpers.files import make_analysis, write_root
 from helpers.untrained import untrained_run
 from inference.test_entries import CHANGES, EVENTS, write_samples
 from particle_transformer.cli.main import main
@@ -90,3 +93,28 @@ def test_a_run_that_was_not_copied_whole(base, tmp_path, monkeypatch, capsys):
     assert status == 1
     assert said.startswith(f"aot: {missing}: no such folder; the run it should be in is incomplete")
     assert not (tmp_path / "out").exists()
+
+
+def test_another_years_names_are_an_era_that_is_added_later(base, tmp_path, monkeypatch, capsys):
+    shutil.copytree(base / "run", tmp_path / "run")
+    sample = write_samples(tmp_path)["s"]
+    renamed = {("PuppiMET_pt" if k == "MET_pt" else k): v for k, v in sample.flat.items()}
+    file = write_root(tmp_path / "new.root", replace(sample, flat=renamed))
+    words = ("predict", tmp_path / "run", file, "--process", "sig", "--out", tmp_path / "out")
+    status, _, said = aot(monkeypatch, capsys, *words)
+    assert status == 1
+    assert "'MET_pt' is neither in the file nor defined" in said
+    assert "nearest: PuppiMET_pt" in said
+
+    analysis = yaml.safe_load((tmp_path / "run" / "analysis.yaml").read_text())
+    analysis["eras"]["later"] = {"aliases": {"MET_pt": "PuppiMET_pt"}}
+    (tmp_path / "run" / "analysis.yaml").write_text(yaml.safe_dump(analysis, sort_keys=False))
+    assert aot(monkeypatch, capsys, *words, "--era", "later")[0] == 0
+    words = ("predict", base / "run", base / "s.root", "--out", tmp_path / "old")
+    assert aot(monkeypatch, capsys, *words)[0] == 0
+    found = [
+        uproot.open(path)["scores"]["score"].array(library="np")
+        for path in (tmp_path / "out" / "new.root", tmp_path / "old" / "s.root")
+    ]
+    assert found[0].max() > 0
+    np.testing.assert_array_equal(*found)
