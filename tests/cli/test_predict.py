@@ -46,6 +46,9 @@ def test_it_says_what_was_written_and_what_has_no_score(base, tmp_path, monkeypa
     assert "in a region, the others have -5; no ensemble mean for " in flat
     assert "jets beyond max, not seen as in the training" in flat
     assert flat.count("no ensemble mean") == 1  # data has one
+    blind = "recorded events of blind regions (signal) are in none without --unblind"
+    assert flat.count(blind) == 1
+    assert blind in flat.partition("d.root")[2]
     with uproot.open(tmp_path / "out" / "s.root") as file:
         assert file["scores"]["score"].array(library="np").min() == -5
     _, again, _ = aot(monkeypatch, capsys, *words, "--fill", -5)
@@ -110,8 +113,8 @@ def test_another_years_names_are_an_era_that_is_added_later(base, tmp_path, monk
     analysis["eras"]["later"] = {"aliases": {"MET_pt": "PuppiMET_pt"}}
     (tmp_path / "run" / "analysis.yaml").write_text(yaml.safe_dump(analysis, sort_keys=False))
     assert aot(monkeypatch, capsys, *words, "--era", "later")[0] == 0
-    words = ("predict", base / "run", base / "s.root", "--out", tmp_path / "old")
-    assert aot(monkeypatch, capsys, *words)[0] == 0
+    before = ("predict", base / "run", base / "s.root", "--out", tmp_path / "old")
+    assert aot(monkeypatch, capsys, *before)[0] == 0
     found = [
         uproot.open(path)["scores"]["score"].array(library="np")
         for path in (tmp_path / "out" / "new.root", tmp_path / "old" / "s.root")

@@ -135,6 +135,9 @@ def _summary(written: Predicted) -> str:
     parts = [f"{counts['entries']} events, {counts['selected']} in a region"]
     if counts["selected"] < counts["entries"]:
         parts[0] += f", the others have {said['fill']:g}"
+    if blinded := said.get("blinded"):
+        names = ", ".join(blinded)
+        parts.append(f"recorded events of blind regions ({names}) are in none without --unblind")
     if said["ensemble"] and counts["refused"]:
         parts.append(
             f"no ensemble mean for {counts['refused']} simulated events in signal regions, which "

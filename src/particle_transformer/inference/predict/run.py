@@ -240,6 +240,7 @@ class _Work:
         counts = self._parts.counts(keys)
         columns = list(next(self._parts.tables(keys[:1])))
         provenance = recipe.provenance(job.file, counts, columns)
+        provenance["blinded"] = self._for[2].blinded(job.file)
 
         def advance(rows: int) -> None:
             self._advance("writing", number, rows)
