@@ -26,9 +26,10 @@ from particle_transformer.inference.score import score_events
 from particle_transformer.simulation import simulate
 from particle_transformer.simulation.samples import find_sample
 from particle_transformer.training.initial import shipped
-from particle_transformer.training.network import NetworkTask, train_network
+from particle_transformer.training.network import train_network
 from particle_transformer.training.progress import NetworkProgress
 from particle_transformer.training.ranks import ALONE
+from particle_transformer.training.task import NetworkTask
 
 SEED = 3001
 CLASSES = {  # the first one is called signal, as an analysis needs one; it is no more than a class

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from particle_transformer.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-__all__ = ["check_name", "replacing", "writing"]
+__all__ = ["check_name", "new_folder", "replacing", "writing"]
 
 
 @contextmanager
@@ -35,6 +37,29 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OutputError(message) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill beside `path`, which takes its place when the block ends without error.
+
+    In the place of `path` there is nothing, or an empty folder.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            # mkdtemp makes it private; the result has the permissions of any new folder.
+            (folder := part / path.name).mkdir()
+            yield folder
+            folder.replace(path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def check_name(out: Path) -> None:

@@ -175,10 +175,8 @@ class EventTransformerModel(PreTrainedModel):  # type: ignore[misc]  # untyped l
         InputFileError
             As `AnalysisObjectTransformer.from_pretrained`.
         """
-        name = pretrained_model_name_or_path
-        place = name if isinstance(name, str) else Path(name)
         hub = {key: kwargs.pop(key) for key in _OF_THE_HUB if key in kwargs}
-        folder = fetch(place, kwargs.pop("revision", None), **hub)
+        folder = fetch(pretrained_model_name_or_path, kwargs.pop("revision", None), **hub)
         folder /= kwargs.pop("subfolder", "")
         read_network(folder)
         kwargs.pop("output_loading_info", None)

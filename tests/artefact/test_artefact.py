@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_network_comes_back_as_it_was(folder: Path) -> None:
     model, metadata = load_artefact(folder)
     saved = _model()
-    assert metadata == METADATA
+    assert metadata == model.metadata == METADATA
     assert model.arguments == saved.arguments
     assert not model.training
     state = model.state_dict()

@@ -64,8 +64,11 @@ def test_every_documented_command_has_help() -> None:
         "prepare",
         "train",
         "evaluate",
-        "explain",
+        "predict",
         "tune",
+        "compare",
+        "explain",
+        "export",
     ):
         assert f" {command} " in shown
         assert aot(command, "--help").returncode == 0

@@ -48,8 +48,8 @@ def test_every_command_works_and_prints_what_the_page_shows(
             command, *shown = text.removeprefix("$ ").splitlines()
             done = shell(command.replace(*FEWER), tmp_path)
             assert done.returncode == ("wrong.yaml" in command), done.stderr
-            printed = {shape(line) for line in (done.stdout + done.stderr).splitlines()}
-            printed = {line.replace(f"{tmp_path}/", "") for line in printed}
+            everything = (done.stdout + done.stderr).replace(f"{tmp_path}/", "")
+            printed = {shape(line) for line in everything.splitlines()}
             for line in shown:
                 # Times are on a line of their own for long work only.
                 if line != "…" and not line.endswith(" s"):

@@ -11,7 +11,8 @@ from particle_transformer.artefact import save_artefact
 from particle_transformer.artefact.run_folder import RUN_VERSION, RunFolder
 from particle_transformer.config import dump_analysis
 from particle_transformer.data import Store, prepare
-from particle_transformer.training.network import NetworkTask, new_network
+from particle_transformer.training.network import new_network
+from particle_transformer.training.task import NetworkTask
 
 if TYPE_CHECKING:
     from pathlib import Path

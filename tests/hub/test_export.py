@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from particle_transformer.config import load_analysis
 from particle_transformer.data.files import input_file
 from particle_transformer.data.readers import open_reader
 from particle_transformer.errors import InputFileError, OutputError
-from particle_transformer.hub.folder import export_run
+from particle_transformer.hub.folder import export_folder
 from particle_transformer.inference.entries import RunScorer
 from particle_transformer.inference.evaluate import evaluate_run
 
@@ -45,7 +46,13 @@ def evaluated(
     run: RunFolder, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
     metrics, _ = evaluate_run(run)
-    return export_run(
+    # What names a place of the machine: the run compared with, and what the networks began from.
+    file = run.evaluation / "metrics.json"
+    metrics["before"] = {"run": str(run.path.parent / "older")}
+    file.write_text(json.dumps(metrics))
+    record = run.read_record() | {"init": {"network": str(run.path.parent / "began" / "network")}}
+    run.record.write_text(json.dumps(record))
+    return export_folder(
         run, tmp_path_factory.mktemp("out") / "export", repository="me/small"
     ), metrics
 
@@ -90,12 +97,34 @@ def test_no_place_of_the_machine_goes_with_it(
     for file in folder.rglob("*"):
         if file.is_file():
             assert str(run.path.parent).encode() not in file.read_bytes(), file
+    assert RunFolder(folder).read_record()["init"] == {"network": "network"}
     processes = load_analysis(folder / "analysis.yaml").processes
     assert [path.rpartition("/")[2] for path in next(iter(processes["signal"].files.values()))] == [
         "signal.parquet"
     ]
     with pytest.raises(InputFileError, match="an exported run, without its events"):
         RunFolder(folder).store()
+
+
+def test_a_luminosity_mask_goes_with_it(run: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    mask = tmp_path / "places" / "golden.json"
+    content = yaml.safe_load(copy.analysis.read_text())
+    content["source"]["identity"] = ["run", "luminosityBlock", "event"]  # as masks need
+    for era in content["eras"].values():
+        era["lumi_mask"] = str(mask)
+    copy.analysis.write_text(yaml.safe_dump(content))
+    with pytest.raises(
+        InputFileError, match=r"golden\.json: no such file; expected the luminosity"
+    ):
+        export_folder(copy, tmp_path / "export")
+    assert not (tmp_path / "export").exists()
+    mask.parent.mkdir()
+    mask.write_text('{"1": [[1, 9]]}')
+    folder = export_folder(copy, tmp_path / "export")
+    (era,) = load_analysis(folder / "analysis.yaml").eras.values()
+    assert era.lumi_mask == str(folder / "lumi_mask_0.json")
+    assert (folder / "lumi_mask_0.json").read_text() == mask.read_text()
 
 
 def test_the_card_says_what_was_measured(evaluated: tuple[Path, dict[str, Any]]) -> None:
@@ -131,6 +160,7 @@ def test_the_card_says_what_was_measured(evaluated: tuple[Path, dict[str, Any]])
     for name in ("Use", "Output", "Input", "Data", "Performance", "Intended use", "Limits",
                  "Citation", "Licence"):  # fmt: skip
         assert f"\n## {name}\n" in text, name
+    assert "Trained with events of the signal regions alone, signal (`" in text
     assert 'from_pretrained("me/small", fold=0)' in text
     assert "hf download me/small" in text
 
@@ -152,7 +182,7 @@ def test_undefined_figures_are_told_and_not_published(
     content["auc"] |= {"value": None, "error": None, "reason": "no background has weight"}
     file.write_text(json.dumps(content))
     try:
-        front, text = _card(export_run(run, tmp_path / "export"))
+        front, text = _card(export_folder(run, tmp_path / "export"))
     finally:
         file.write_text(kept)
     assert "| undefined |" in text
@@ -167,7 +197,7 @@ def test_a_run_without_evaluation_or_store(run: RunFolder, tmp_path: Path) -> No
         if place.exists():
             place.rename(aside)
     try:
-        front, text = _card(export_run(run, tmp_path / "export"))
+        front, text = _card(export_folder(run, tmp_path / "export"))
     finally:
         for place, aside in moved:
             if aside.exists():
@@ -185,7 +215,7 @@ def test_a_tampered_run_is_not_exported(run: RunFolder, tmp_path: Path) -> None:
     file.write_text(kept.replace('"dropout": 0.0', '"dropout": 0.5'))
     try:
         with pytest.raises(InputFileError, match=r"config\.json: sha256 of its content"):
-            export_run(run, tmp_path / "export")
+            export_folder(run, tmp_path / "export")
     finally:
         file.write_text(kept)
     assert not (tmp_path / "export").exists()
@@ -194,7 +224,7 @@ def test_a_tampered_run_is_not_exported(run: RunFolder, tmp_path: Path) -> None:
 def test_nothing_is_overwritten(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("")
     with pytest.raises(OutputError, match="exists and is not empty"):
-        export_run(run, tmp_path)
+        export_folder(run, tmp_path)
 
 
 def test_the_command_exports_and_pushes(
@@ -242,8 +272,14 @@ def test_without_the_client_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_private_is_of_a_push(run: RunFolder, tmp_path: Path) -> None:
-    words = ["export", str(run.path), "--to", "hub", "--out", str(tmp_path / "small"), "--private"]
-    error = CliRunner().invoke(app, words).exception
-    assert str(error).startswith("--private: is of the repository that --push makes")
+@pytest.mark.parametrize("words", [["--fold", "0"], ["--float-inputs"], ["--precision", "int8"]])
+def test_an_option_of_graphs_is_refused(run: RunFolder, tmp_path: Path, words: list[str]) -> None:
+    command = ["export", str(run.path), "--to", "hub", "--out", str(tmp_path / "export"), *words]
+    result = CliRunner().invoke(app, command)
+    assert str(result.exception) == f"{words[0]}: means nothing with --to hub; leave it out"
+
+
+def test_private_is_of_what_is_pushed(run: RunFolder, tmp_path: Path) -> None:
+    command = ["export", str(run.path), "--to", "hub", "--out", str(tmp_path / "e"), "--private"]
+    assert "there is no --push" in str(CliRunner().invoke(app, command).exception)
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
@@ -332,7 +332,11 @@ def test_the_dask_executor(folder: Path, scorer: ArrayScorer, coffea: Any) -> No
 
 @pytest.mark.parametrize("output_format", ["copy", "friend"])
 def test_coffea_reads_back_what_predict_has_written(
-    folder: Path, scorer: ArrayScorer, coffea: Any, tmp_path: Path, output_format: str
+    folder: Path,
+    scorer: ArrayScorer,
+    coffea: Any,
+    tmp_path: Path,
+    output_format: Literal["copy", "friend"],
 ) -> None:
     (written,) = predict(
         folder / "run", [str(folder / "s.root")], tmp_path / "scores", output_format=output_format

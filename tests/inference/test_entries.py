@@ -18,7 +18,7 @@ from particle_transformer.data.files import InputFile, input_file
 from particle_transformer.data.scan import open_input
 from particle_transformer.errors import InputFileError, SampleError
 from particle_transformer.events.conditioning import Conditioning
-from particle_transformer.inference.entries import EntryScores, RunScorer
+from particle_transformer.inference.entries import RunScorer
 from particle_transformer.inference.out_of_fold import score_run
 from particle_transformer.inference.varied import score_variations
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from particle_transformer.artefact.run_folder import RunFolder
+    from particle_transformer.inference.entry_scores import EntryScores
 
 EVENTS, FOLDS, MAX = 60, 3, 2
 

@@ -205,6 +205,8 @@ def test_parquet_in_parquet_out(base, run, tmp_path, chunks_of_20):
         predict(
             run.path, [str(tmp_path / "s.parquet")], tmp_path, output_format="copy", process="sig"
         )
+    with pytest.raises(InputFileError, match="output format 'csv': expected one of friend, copy"):
+        predict(run.path, [str(base / "s.root")], tmp_path, output_format="csv")  # type: ignore[arg-type]
 
 
 def test_what_is_there_is_not_made_again_and_what_has_changed_is(base, run, tmp_path):

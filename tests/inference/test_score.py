@@ -144,7 +144,7 @@ def test_scores_under_any_hypothesis_from_python(tmp_path: Path) -> None:
     with pytest.raises(SampleError, match=r"got 'mas', expected a parameter .*; nearest: mass"):
         score_at(model, metadata, events, {"mas": 900})
     with pytest.raises(
-        SampleError, match=r"got mass, but the network has no .*training.condition$"
+        SampleError, match=r"got mass, but the networks have no .*training.condition$"
     ):
         score_at(toy_model(), {"conditioning": None}, events, {"mass": 900})
 

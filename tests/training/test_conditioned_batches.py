@@ -16,7 +16,7 @@ from particle_transformer.errors import SampleError
 from particle_transformer.events.conditioning import Conditioning
 from particle_transformer.training.augmentation import Augmentation
 from particle_transformer.training.datamodule import EventDataModule
-from particle_transformer.training.network import conditioning_of
+from particle_transformer.training.from_analysis import conditioning_of
 from particle_transformer.training.sample import Sample, make_sample
 from training.toys import toy_events
 

@@ -16,9 +16,9 @@ from particle_transformer.config import load_analysis
 from particle_transformer.data import Store
 from particle_transformer.inference.evaluate import evaluate_run
 from particle_transformer.inference.score import score_events, signal_probability
-from particle_transformer.training.network import NetworkTask
 from particle_transformer.training.roles import fold_samples
 from particle_transformer.training.run import train
+from particle_transformer.training.task import NetworkTask
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,9 @@ from particle_transformer.network_files.folder import read_network, rewrite_netw
 from particle_transformer.studies.compare.trained import fingerprint
 from particle_transformer.training import network as network_module
 from particle_transformer.training.initial import with_initial
-from particle_transformer.training.network import NetworkTask, new_network
+from particle_transformer.training.network import new_network
 from particle_transformer.training.run import train
+from particle_transformer.training.task import NetworkTask
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,9 @@ from particle_transformer.evaluation import auc
 from particle_transformer.events import Events
 from particle_transformer.inference.score import score_at, score_events, signal_probability
 from particle_transformer.training.fit import fit_network
-from particle_transformer.training.network import NetworkTask, fit_settings
+from particle_transformer.training.from_analysis import fit_settings
 from particle_transformer.training.sample import make_sample
+from particle_transformer.training.task import NetworkTask
 from training.resonance import continuum, resonance
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from particle_transformer.config import Training
-from particle_transformer.training.network import NetworkTask
 from particle_transformer.training.progress import NetworkProgress
+from particle_transformer.training.task import NetworkTask
 
 if TYPE_CHECKING:
     from particle_transformer.training.callbacks import EpochRecord

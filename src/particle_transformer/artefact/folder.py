@@ -7,6 +7,7 @@ from typing import Any
 
 from particle_transformer.errors import InputFileError
 from particle_transformer.model import AnalysisObjectTransformer
+from particle_transformer.network_files import NetworkFiles, write_network
 
 __all__ = ["load_artefact", "save_artefact"]
 
@@ -25,7 +26,7 @@ def save_artefact(
     path, model_card
         As in `AnalysisObjectTransformer.save_pretrained`, with its errors.
     model
-        The network; its scaling is part of its weights.
+        The network; its scaling is part of its weights. Its own `metadata` is not looked at.
     metadata
         What JSON can hold: names of features, classes, …
 
@@ -42,8 +43,8 @@ def save_artefact(
     >>> metadata
     {'classes': ['signal', 'background']}
     """
-    model.metadata = metadata
-    model.save_pretrained(path, model_card=model_card)
+    network = NetworkFiles(model.arguments, model.state_dict(), metadata)
+    write_network(path, network, model_card=model_card)
 
 
 def load_artefact(path: Path | str) -> tuple[AnalysisObjectTransformer, dict[str, Any]]:

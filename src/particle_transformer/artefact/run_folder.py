@@ -53,6 +53,21 @@ class RunFolder:
         """The artefact of one of the networks that never read `fold`."""
         return self.artefact / member_name(fold, number)
 
+    def networks(self) -> list[Path]:
+        """The artefacts of all networks, fold by fold.
+
+        Raises
+        ------
+        InputFileError
+            As `read_record`.
+        """
+        record = self.read_record()
+        return [
+            self.network(fold, number)
+            for fold in range(int(record["folds"]))
+            for number in range(int(record["ensemble"]))
+        ]
+
     def checkpoints(self, fold: int, number: int = 0) -> Path:
         """Checkpoints of a network's training; for resuming only."""
         return self.path / "checkpoints" / member_name(fold, number)

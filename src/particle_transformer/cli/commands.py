@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback
 
     from particle_transformer.config import Analysis
-    from particle_transformer.training.network import NetworkTask
+    from particle_transformer.training.task import NetworkTask
 
 __all__ = [
     "compare", "demo", "evaluate", "explain", "prepare", "simulate", "train", "tune", "validate",

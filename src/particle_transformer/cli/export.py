@@ -23,7 +23,7 @@ def export(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(help="The file, which is replaced; for the Hub a new folder.")
+        Path, typer.Option(help="The file, replaced if it is there; for the Hub a new folder.")
     ],
     fold: Annotated[
         int | None,
@@ -69,13 +69,12 @@ def export(
         "like": like,
     }
     of_hub = {"push": push, "private": private}
-    defaults = (None, False, "fp32")
     for name, value in (of_graphs if to == "hub" else of_hub).items():
-        if value not in defaults:
+        if not (value is None or value is False or value == "fp32"):  # 0 is a fold
             message = f"--{name.replace('_', '-')}: means nothing with --to {to}; leave it out"
             raise AnalysisFileError(message)
     if private and push is None:
-        message = "--private: is of the repository that --push makes; give --push or leave it out"
+        message = "--private: of the repository, and there is no --push; leave it out"
         raise AnalysisFileError(message)
     if to == "hub":
         _to_hub(run, out, push, private=private)
@@ -85,12 +84,12 @@ def export(
 
 def _to_hub(run: Path, out: Path, push: str | None, *, private: bool) -> None:
     from particle_transformer.artefact.run_folder import open_run
-    from particle_transformer.hub.folder import export_run
+    from particle_transformer.hub.folder import export_folder
     from particle_transformer.network_files import hub
 
     if push is not None:
         require("huggingface_hub", "hub")  # before anything is written
-    export_run(open_run(run), out, repository=push)
+    export_folder(open_run(run), out, repository=push)
     if push is not None:
         try:
             address = hub.push(out, push, private=private)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer reads it)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,17 +14,10 @@ from particle_transformer.errors import AnalysisFileError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from particle_transformer.data import Runner
     from particle_transformer.inference.predict import Predicted
 
 __all__ = ["predict"]
-
-
-class Format(StrEnum):
-    """What is written for a file."""
-
-    friend = "friend"
-    copy = "copy"
-    parquet = "parquet"
 
 
 def predict(
@@ -35,7 +27,7 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the scores.")],
     output_format: Annotated[
-        Format | None,
+        Literal["friend", "copy", "parquet"] | None,
         typer.Option(
             "--format",
             help="friend: a tree of scores for ROOT's AddFriend; copy: the input with the scores "
@@ -94,10 +86,10 @@ def predict(
 
     options = ScoreOptions(tuple(map(_hypothesis, at or ())), ensemble, fill, unblind, unseen)
 
-    def with_runner(runner, progress: Progress) -> list[Predicted]:  # type: ignore[no-untyped-def]
+    def with_runner(runner: Runner, progress: Progress) -> list[Predicted]:
         return score(
-            run, files, out, output_format=output_format and output_format.value, process=process,
-            era=era, options=options, runner=runner, progress=progress,
+            run, files, out, output_format=output_format, process=process, era=era,
+            options=options, runner=runner, progress=progress,
         )  # fmt: skip
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Analysis
 
-__all__ = ["InputFile", "check_unchanged", "find_files", "input_file", "patterns_of"]
+__all__ = ["InputFile", "check_unchanged", "find_files", "input_file", "patterns_of", "sha256_of"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,21 @@ def input_file(path: str, process: str, era: str, tree: str, variation: str = ""
         message = f"{path}: is a folder; expected files, as in {path}/*.root"
         raise InputFileError(message)
     return InputFile(absolute, process, era, tree, variation, *state)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a small local file, hexadecimal.
+
+    Raises
+    ------
+    InputFileError
+        If it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror or error}); expected a file"
+        raise InputFileError(message) from error
 
 
 def check_unchanged(file: InputFile) -> None:

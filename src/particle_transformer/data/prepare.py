@@ -13,7 +13,7 @@ from particle_transformer.atomic import check_name
 from particle_transformer.config import analysis_fingerprint
 from particle_transformer.data.chunk import ChunkReader
 from particle_transformer.data.duplicates import check_duplicates
-from particle_transformer.data.files import InputFile, find_files
+from particle_transformer.data.files import InputFile, find_files, sha256_of
 from particle_transformer.data.folder import StoreFolder, check_place, has_leftovers, locked
 from particle_transformer.data.manifest import FORMAT_VERSION, FailedChunk
 from particle_transformer.data.normalisation import check_stated
@@ -91,8 +91,8 @@ def prepare(
     check_name(out)
     check_place(out)
     files = find_files(analysis)
-    contents = side_files(analysis)
-    fingerprint = _fingerprint(analysis, files, contents, unblind=unblind)
+    side_files = _side_files(analysis)
+    fingerprint = _fingerprint(analysis, files, side_files, unblind=unblind)
     if _is_up_to_date(out, fingerprint):
         if has_leftovers(out):
             with locked(out) as folder:
@@ -100,7 +100,7 @@ def prepare(
         return out
     with locked(out) as folder:
         scanned = _scan(analysis, files, runner, unblind=unblind)
-        tasks = _tasks(analysis, scanned, contents, unblind=unblind)
+        tasks = _tasks(analysis, scanned, side_files, unblind=unblind)
         chunks, failed = _read(analysis, tasks, folder, runner, unblind, progress)
         check_duplicates(analysis, chunks, folder.rows)
         manifest = make_manifest(
@@ -129,7 +129,7 @@ def check_inputs(analysis: Analysis) -> list[tuple[InputFile, int]]:
     AOTError
         If an expression cannot be evaluated.
     """
-    side_files(analysis)
+    _side_files(analysis)
     found = _scan(analysis, find_files(analysis), in_order, unblind=False)
     return [(scanned.file, scanned.entries) for scanned in found]
 
@@ -172,16 +172,9 @@ class ChunkMaker:
         return ChunkReader(reader, self._analysis, file, unblind=self._unblind)
 
 
-def side_files(analysis: Analysis) -> dict[str, str]:
+def _side_files(analysis: Analysis) -> dict[str, str]:
     """SHA-256 of the luminosity masks and correction files."""
-    found = {}
-    for path in analysis.files_read:
-        try:
-            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        except OSError as error:
-            message = f"{path}: cannot be read ({error.strerror or error}); expected a file"
-            raise InputFileError(message) from error
-    return found
+    return {path: sha256_of(Path(path)) for path in analysis.files_read}
 
 
 def _fingerprint(

@@ -117,8 +117,14 @@ def check_parameters(parameters: Mapping[str, float], names: Sequence[str]) -> N
     Raises
     ------
     SampleError
-        If a parameter is unknown, missing, or not a finite number.
+        If a parameter is unknown, missing, or not a finite number, or there are none.
     """
+    if not names:
+        message = (
+            f"hypothesis: got {', '.join(parameters)}, but the networks have no parameters; train "
+            "with training.condition"
+        )
+        raise SampleError(message)
     for name, value in parameters.items():
         if name not in names:
             message = f"hypothesis: got {name!r}, expected a parameter of the network; "

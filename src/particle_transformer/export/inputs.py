@@ -62,15 +62,11 @@ class GraphInput:
     @property
     def unit(self) -> str:
         """By its name; quantities that the name does not tell are in the unit of the files."""
+        if self.kind == "mask":
+            return ""
         word = self.name.replace(".", "_").rpartition("_")[2].lower()
-        found = [unit for unit, words in _UNITS.items() if word in words]
-        return (
-            found[0]
-            if found and self.kind == "branch"
-            else ""
-            if self.kind == "mask"
-            else "as in the files"
-        )
+        known = [unit for unit, words in _UNITS.items() if word in words]
+        return known[0] if known and self.kind == "branch" else "as in the files"
 
 
 @dataclass(frozen=True)

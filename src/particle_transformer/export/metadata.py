@@ -121,5 +121,5 @@ def _fingerprint(run: RunFolder, folds: list[int], number: int) -> str:
     for fold in folds:
         for each in range(number):
             config = json.loads((run.network(fold, each) / "config.json").read_text())
-            found.update(str(config["sha256"]).encode())
+            found.update(config["sha256"]["weights"].encode())
     return found.hexdigest()

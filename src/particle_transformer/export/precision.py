@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     from particle_transformer.events import Events
     from particle_transformer.model import AnalysisObjectTransformer
 
-__all__ = ["PRECISIONS", "Precision", "auc_loss", "reduced"]
+__all__ = ["Precision", "auc_loss", "reduced"]
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 _BATCH = 1024
 _REPLICAS = 50

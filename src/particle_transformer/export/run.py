@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from particle_transformer.artefact.run_folder import RunFolder
+    from particle_transformer.export.check import CheckEvents
     from particle_transformer.export.precision import Precision
     from particle_transformer.model import AnalysisObjectTransformer
 
@@ -130,7 +131,7 @@ def _write_onnx(
     out: Path,
     graph: RawGraph,
     example: Mapping[str, NDArray[Any]],
-    drawn: Any,
+    drawn: CheckEvents,
     described: Callable[[Parity], dict[str, Any]],
     precision: Precision,
     report: Callable[[str, int, int], None],
@@ -158,7 +159,7 @@ def _write_torch(
     out: Path,
     graph: RawGraph,
     example: Mapping[str, NDArray[Any]],
-    drawn: Any,
+    drawn: CheckEvents,
     described: Callable[[Parity], dict[str, Any]],
     report: Callable[[str, int, int], None],
 ) -> dict[str, Any]:

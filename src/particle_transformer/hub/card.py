@@ -222,12 +222,13 @@ def _intended() -> str:
 
 
 def _limits(facts: RunFacts) -> str:
+    analysis = facts.analysis
     regions = ", ".join(
-        f"{name} (`{region.select}`)" for name, region in facts.analysis.regions.items()
+        f"{name} (`{analysis.regions[name].select}`)" for name in analysis.signal_regions
     )
     return (
         "## Limits\n\n"
-        f"- Only events of the regions like those it was trained with can be trusted: {regions}.\n"
+        f"- Trained with events of the signal regions alone, {regions}: elsewhere it extrapolates.\n"
         "- It knows the simulation, not the data: differences between them, and systematic "
         "uncertainties, are the analysis's to evaluate.\n"
         "- Figures hold for these samples, cross-sections and this detector.\n"

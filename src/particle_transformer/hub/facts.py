@@ -56,11 +56,7 @@ def read_facts(run: RunFolder) -> RunFacts:
         If it is no run, or a file of it is missing, damaged or altered.
     """
     record = run.read_record()
-    networks = [
-        read_network(run.network(fold, number))
-        for fold in range(int(record["folds"]))
-        for number in range(int(record["ensemble"]))
-    ]
+    networks = [read_network(path) for path in run.networks()]
     return RunFacts(
         load_analysis(run.analysis),
         record,

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from particle_transformer.artefact.run_folder import RunFolder, check_new
-from particle_transformer.atomic import check_name, writing
+from particle_transformer.atomic import check_name, new_folder
 from particle_transformer.config import dump_analysis
+from particle_transformer.errors import InputFileError
 from particle_transformer.hub.card import run_card
 from particle_transformer.hub.facts import read_facts
 
-__all__ = ["export_run"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from particle_transformer.config import Analysis
+
+__all__ = ["export_folder"]
 
 
-def export_run(run: RunFolder, out: Path, *, repository: str | None = None) -> Path:
+def export_folder(run: RunFolder, out: Path, *, repository: str | None = None) -> Path:
     """Write what scoring needs of a run, and its model card, as a folder for the Hub.
 
     The folder is a run itself, without events, checkpoints and logs: ``aot predict`` and
-    ``from_pretrained(…, fold=F)`` take it. Places of files in the analysis file are reduced to
+    ``from_pretrained(…, fold=F)`` take it. Places of files, wherever they are named, are reduced to
     their names, so that nothing of the machine goes with it; a luminosity mask is copied.
 
     Parameters
@@ -43,7 +48,7 @@ def export_run(run: RunFolder, out: Path, *, repository: str | None = None) -> P
     Raises
     ------
     InputFileError
-        If it is no run, or a file of it is missing, damaged or altered.
+        If it is no run, or a file of it, or a luminosity mask, is missing, damaged or altered.
     OutputError
         If `out` is not empty or cannot be written.
     """
@@ -51,47 +56,48 @@ def export_run(run: RunFolder, out: Path, *, repository: str | None = None) -> P
     check_name(out.absolute())
     facts = read_facts(run)
     card = run_card(facts, repository or out.name, repository=repository is not None)
+    masks = _masks(facts.analysis)
+    analysis = yaml.safe_load(dump_analysis(facts.analysis))
     record = {key: value for key, value in facts.record.items() if key != "store"}
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            (folder := RunFolder(part / out.name)).path.mkdir()
-            shutil.copytree(run.artefact, folder.artefact)
-            masks = _masks(facts.analysis)
-            folder.analysis.write_text(
-                _without_places(dump_analysis(facts.analysis), masks), encoding="utf-8"
+    for place in masks:
+        if not Path(place).is_file():
+            message = (
+                f"{place}: no such file; expected the luminosity mask, which goes with the run"
             )
-            for place, copied in masks.items():
-                shutil.copy(place, folder.path / copied)
-            folder.record.write_text(json.dumps(record, indent=1) + "\n")
-            if facts.metrics is not None:
-                folder.evaluation.mkdir()
-                shutil.copy(run.evaluation / "metrics.json", folder.evaluation)
-            (folder.path / "README.md").write_text(card, encoding="utf-8")
-            folder.path.replace(out)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+            raise InputFileError(message)
+    with new_folder(out) as path:
+        folder = RunFolder(path)
+        shutil.copytree(run.artefact, folder.artefact)
+        folder.analysis.write_text(
+            yaml.safe_dump(_without_places(analysis, masks), sort_keys=False, width=100),
+            encoding="utf-8",
+        )
+        for place, copied in masks.items():
+            shutil.copy(place, path / copied)
+        folder.record.write_text(_json(record))
+        if facts.metrics is not None:
+            folder.evaluation.mkdir()
+            (folder.evaluation / "metrics.json").write_text(_json(facts.metrics))
+        (path / "README.md").write_text(card, encoding="utf-8")
     return out
 
 
-def _masks(analysis: Any) -> dict[str, str]:
+def _masks(analysis: Analysis) -> dict[str, str]:
     """Luminosity masks of the eras: where each is, and what its copy is called."""
     places = {era.lumi_mask for era in analysis.eras.values() if era.lumi_mask is not None}
-    return {str(place): f"lumi_mask_{number}.json" for number, place in enumerate(sorted(places))}
+    return {place: f"lumi_mask_{number}.json" for number, place in enumerate(sorted(places))}
 
 
-def _without_places(text: str, masks: dict[str, str]) -> str:
-    """The analysis file with the names of files in the place of their paths."""
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(_without_places(content, {}), indent=1, allow_nan=False) + "\n"
 
-    def reduced(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: reduced(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [reduced(each) for each in value]
-        if isinstance(value, str) and value.startswith("/"):
-            return masks.get(value, Path(value).name)
-        return value
 
-    content: str = yaml.safe_dump(reduced(yaml.safe_load(text)), sort_keys=False, width=100)
-    return content
+def _without_places(value: Any, masks: Mapping[str, str]) -> Any:
+    """The content with the names of files, or of their copies, in the place of their paths."""
+    if isinstance(value, dict):
+        return {key: _without_places(each, masks) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_places(each, masks) for each in value]
+    if isinstance(value, str) and value.startswith("/"):
+        return masks.get(value, Path(value).name)
+    return value

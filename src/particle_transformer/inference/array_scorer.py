@@ -73,8 +73,7 @@ class ArrayScorer:
         unblind: bool = False,
         unseen: bool = False,
     ) -> None:
-        place = run if isinstance(run, str) else Path(run)
-        folder = open_run(fetch(place, revision))
+        folder = open_run(fetch(run, revision))
         # A worker elsewhere must find it, and must not take another run in its place.
         self._path = str(folder.path.resolve())
         self._digest = _digest(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from particle_transformer.data.unweighted import without_weights
 from particle_transformer.errors import AnalysisFileError, InputFileError
 from particle_transformer.events import fold_of
 from particle_transformer.events.classes import DATA
-from particle_transformer.inference.columns import plain
+from particle_transformer.inference.entry_scores import EntryScores, column_name
 from particle_transformer.inference.event_scores import EventScorer
 from particle_transformer.inference.networks import RunNetworks
 from particle_transformer.inference.varied import same_inputs
@@ -31,68 +31,13 @@ if TYPE_CHECKING:
     from particle_transformer.data.readers import Reader
     from particle_transformer.events import Events
 
-__all__ = ["EntryScorer", "EntryScores", "RunScorer"]
+__all__ = ["EntryScorer", "RunScorer"]
 
 FILL = -1.0
 """What stands in the place of a score that there is not: no probability."""
 
-
 EVENT_NUMBERS = ("run", "luminosityBlock", "event")
 """What CMS's files call the numbers of an event; ROOT finds friends by them."""
-
-
-@dataclass(frozen=True)
-class EntryScores:
-    """Scores of a range of entries, a row for each, in their order.
-
-    Attributes
-    ----------
-    nominal
-        Columns by name, (entries,) each: ``score`` float64, the probability of signal by the
-        networks of the event's own fold; ``score_ensemble`` float64, that by the networks of all
-        folds; ``probability_CLASS`` float64 where there are three classes or more, ``score_1`` and
-        ``score_2`` of two scores, ``regression_TARGET``; ``fold`` int16; ``region_NAME`` bool,
-        whether the event is in the region. Where the networks are conditioned, scores have the
-        hypothesis in their names (``score_mass_900``), and there is no other.
-        An event in no region has the fill value everywhere, and −1 as its fold.
-    varied
-        The same columns but ``fold`` by the side of a variation (``JES.up``), under their nominal
-        names. A variation that changes weights alone is not here: its scores are the nominal.
-    selected
-        How many entries are in a region, and so have a score; not in a variation only.
-    refused
-        How many of those have no ensemble mean, because networks were trained with them, or might
-        have been.
-    truncated
-        Objects beyond ``max``, which the networks do not see, as in the training; by collection,
-        of the selected events.
-    non_finite
-        Events in a region without a score because a feature is not finite, by feature.
-    identity
-        The branches that identify events, and run, luminosity section and event number where the
-        file has them: integers (entries,) by the file's name for them.
-    """
-
-    nominal: dict[str, NDArray[Any]]
-    varied: dict[str, dict[str, NDArray[Any]]]
-    selected: int
-    refused: int
-    truncated: Counter[str]
-    non_finite: Counter[str]
-    identity: dict[str, NDArray[Any]]
-
-    @property
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """All of them, those of variations with their names behind: ``score_JES_up``."""
-        found = dict(self.nominal)
-        for variation, columns in self.varied.items():
-            found |= {column_name(name, variation): each for name, each in columns.items()}
-        return found
-
-
-def column_name(name: str, variation: str) -> str:
-    """The name of a varied column among the others: ``score`` of JES.up is ``score_JES_up``."""
-    return f"{name}_{plain(variation)}"
 
 
 class RunScorer:
@@ -119,6 +64,10 @@ class RunScorer:
     ----------
     analysis
         The analysis of the run, as scoring needs it: without weights and spectators.
+    event_scorer
+        Scores events, whichever file they are from.
+    fill, unblind, unseen
+        As given.
 
     Raises
     ------
@@ -146,7 +95,7 @@ class RunScorer:
         self.unseen = unseen
         networks = RunNetworks(run, record)
         _check_features(run, self.analysis, networks)
-        self.events = EventScorer(
+        self.event_scorer = EventScorer(
             networks, self.analysis, folds=int(record["folds"]), at=at, ensemble=ensemble
         )
 
@@ -158,7 +107,7 @@ class RunScorer:
         AnalysisFileError
             If two of them would have the same name.
         """
-        scores = [name for name, _ in self.events.columns]
+        scores = [name for name, _ in self.event_scorer.columns]
         regions = [f"region_{name}" for name in self.analysis.regions]
         found = [*scores, "fold", *regions]
         for varied in self.analysis.varied if self._is_varied(file) else ():
@@ -222,7 +171,7 @@ class EntryScorer:
         return self._scored(self._chunks.read(start, stop), start, stop - start)
 
     def _scored(self, chunk: Chunk, start: int, size: int) -> EntryScores:
-        scorer, events, rows = self._scorer.events, chunk.events, chunk.entry - start
+        scorer, events, rows = self._scorer.event_scorer, chunk.events, chunk.entry - start
         used = np.zeros(len(events), dtype=np.bool_)
         if self._may_be_seen:
             # The nominal event is what networks were trained with, also where it is varied.
@@ -230,11 +179,13 @@ class EntryScorer:
         inside = _inside(events)
         scores = scorer.empty(len(events))
         scorer.score(events, np.flatnonzero(inside), used, scores)
-        nominal = self._aligned(scores, events, inside, rows, size)
         fold = np.full(size, -1, dtype=np.int16)
         fold[rows[inside]] = fold_of(events.identity[inside], scorer.folds)
-        regions = [name for name in nominal if name.startswith("region_")]
-        after = {name: nominal.pop(name) for name in regions}
+        nominal = {
+            **self._score_columns(scores, inside, rows, size),
+            "fold": fold,
+            **_region_columns(events, rows, size),
+        }
         varied = {}
         for name, changed in chunk.varied.items():
             moved = _varied(events, changed)
@@ -242,9 +193,12 @@ class EntryScorer:
             same = inside & inside_then & same_inputs(events, moved)
             scores_then = {column: values.copy() for column, values in scores.items()}
             scorer.score(moved, np.flatnonzero(inside_then & ~same), used, scores_then)
-            varied[name] = self._aligned(scores_then, moved, inside_then, rows, size)
+            varied[name] = {
+                **self._score_columns(scores_then, inside_then, rows, size),
+                **_region_columns(moved, rows, size),
+            }
         return EntryScores(
-            {**nominal, "fold": fold, **after},
+            nominal,
             varied,
             int(inside.sum()),
             int((inside & used).sum()),
@@ -257,10 +211,9 @@ class EntryScorer:
             },
         )
 
-    def _aligned(
+    def _score_columns(
         self,
         scores: Mapping[str, NDArray[np.float64]],
-        events: Events,
         inside: NDArray[np.bool_],
         rows: NDArray[np.int64],
         size: int,
@@ -271,10 +224,16 @@ class EntryScorer:
             found[name] = column = np.full(size, self._scorer.fill)
             known = inside & ~np.isnan(values)
             column[rows[known]] = values[known]
-        for name, flags in events.regions.items():
-            found[f"region_{name}"] = region = np.zeros(size, dtype=np.bool_)
-            region[rows] = flags
         return found
+
+
+def _region_columns(events: Events, rows: NDArray[np.int64], size: int) -> dict[str, NDArray[Any]]:
+    """Whether each entry is in each region; `rows` are those of the events."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, flags in events.regions.items():
+        found[f"region_{name}"] = column = np.zeros(size, dtype=np.bool_)
+        column[rows] = flags
+    return found
 
 
 def _inside(events: Events) -> NDArray[np.bool_]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from particle_transformer.errors import SampleError
 from particle_transformer.events import fold_of
 from particle_transformer.events.conditioning import check_parameters
 from particle_transformer.inference.columns import hypothesis_suffix, plain, regression_columns
@@ -63,12 +62,6 @@ class EventScorer:
         self._classes = analysis.classes if networks.outputs > 2 else ()
         for fold in range(folds):  # a damaged one is told before anything is read
             networks.of_fold(fold)
-        if at and not networks.parameters:
-            message = (
-                f"hypothesis: got {', '.join(at[0])}, but the networks have no parameters; train "
-                "with training.condition"
-            )
-            raise SampleError(message)
         for parameters in at:
             check_parameters(parameters, networks.parameters)
         ordered = [{name: point[name] for name in networks.parameters} for point in at]

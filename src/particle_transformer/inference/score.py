@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from particle_transformer.errors import SampleError
-from particle_transformer.events.conditioning import Conditioning
+from particle_transformer.events.conditioning import Conditioning, check_parameters
 from particle_transformer.events.packed import PackedBatch
 
 if TYPE_CHECKING:
@@ -128,15 +127,11 @@ def score_at(
     Raises
     ------
     SampleError
-        If the network is not conditioned on any parameter, or as `Conditioning.at`.
+        As `Conditioning.at`, or if the network is not conditioned on any parameter.
     """
-    if metadata["conditioning"] is None:
-        message = (
-            f"hypothesis: got {', '.join(parameters)}, but the network has no parameters; train it "
-            "with training.condition"
-        )
-        raise SampleError(message)
-    seen = Conditioning.from_json(metadata["conditioning"]).at(events, parameters)
+    conditioning = metadata["conditioning"]
+    check_parameters(parameters, () if conditioning is None else conditioning["names"])
+    seen = Conditioning.from_json(conditioning).at(events, parameters)
     return signal_probability(score_events(model, seen), two_scores=bool(metadata["two_scores"]))
 
 

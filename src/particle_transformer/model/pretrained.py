@@ -81,8 +81,7 @@ class Pretrained(nn.Module):
         MissingExtraError
             If it is no folder, and huggingface_hub is not installed.
         """
-        place = path_or_repo if isinstance(path_or_repo, str) else Path(path_or_repo)
-        path = member_folder(fetch(place, revision), fold, network)
+        path = member_folder(fetch(path_or_repo, revision), fold, network)
         files = read_network(path)
         try:
             model = cls(**files.arguments)

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as bytes_from_tensors
 
-from particle_transformer.atomic import replacing
+from particle_transformer.atomic import new_folder, replacing, writing
 from particle_transformer.errors import InputFileError, OutputError
 from particle_transformer.network_files.model_card import model_card as card_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -88,23 +86,13 @@ def write_network(path: Path, network: NetworkFiles, *, model_card: str | None =
         If `path` exists with something in it or cannot be written, or the metadata is not JSON.
     """
     files = _files(path, network, model_card)
-    try:
+    with writing(path):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             message = f"{path}: exists already; remove it or choose another folder"
             raise OutputError(message)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            # mkdtemp makes it private; an artefact has the permissions of any new folder.
-            (folder := part / path.name).mkdir()
-            for name, content in files.items():
-                (folder / name).write_bytes(content)
-            folder.replace(path)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    except OSError as error:
-        message = f"{path}: cannot be written ({error.strerror or error})"
-        raise OutputError(message) from error
+    with new_folder(path) as folder:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
 
 
 def rewrite_network(path: Path, network: NetworkFiles) -> None:
@@ -119,11 +107,8 @@ def rewrite_network(path: Path, network: NetworkFiles) -> None:
         If they cannot be written, or the metadata is not JSON.
     """
     files = _files(path, network, None)
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"{path}: cannot be written ({error.strerror or error})"
-        raise OutputError(message) from error
     for name, content in files.items():
         with replacing(path / name) as partial:
             partial.write_bytes(content)

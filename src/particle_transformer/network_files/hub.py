@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from particle_transformer.errors import InputFileError, OutputError, require
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
 __all__ = ["fetch", "push"]
@@ -27,7 +28,9 @@ _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _log = logging.getLogger(__name__)
 
 
-def fetch(path_or_repo: str | Path, revision: str | None = None, **options: Any) -> Path:
+def fetch(
+    path_or_repo: str | os.PathLike[str], revision: str | None = None, **options: Any
+) -> Path:
     """The folder of that path or, where there is none, of that repository of the Hub.
 
     Without network (or with ``HF_HUB_OFFLINE=1``) it is the copy in the Hub's cache, and a warning
@@ -36,7 +39,7 @@ def fetch(path_or_repo: str | Path, revision: str | None = None, **options: Any)
     Parameters
     ----------
     path_or_repo
-        A folder, or a repository as ``"owner/name"``.
+        A folder, or (as a str) a repository as ``"owner/name"``.
     revision
         Branch, tag or commit of the repository; None for its main branch.
     options
@@ -59,7 +62,7 @@ def fetch(path_or_repo: str | Path, revision: str | None = None, **options: Any)
             )
             raise InputFileError(message)
         return path
-    if isinstance(path_or_repo, Path) or not _REPOSITORY.fullmatch(path_or_repo):
+    if not (isinstance(path_or_repo, str) and _REPOSITORY.fullmatch(path_or_repo)):
         message = f"{path_or_repo}: no such folder; expected one, or a repository as owner/name"
         raise InputFileError(message)
     hub, errors = _client()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.training.batch import Batch
     from particle_transformer.training.diagnosis import Names
-    from particle_transformer.training.network import NetworkTask
+    from particle_transformer.training.task import NetworkTask
 
 __all__ = ["EpochPlots", "epoch_plots"]
 

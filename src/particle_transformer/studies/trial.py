@@ -21,13 +21,10 @@ from particle_transformer.errors import AnalysisFileError, SampleError
 from particle_transformer.studies.places import Places
 from particle_transformer.studies.storage import open_study, quiet, suggest
 from particle_transformer.training.fit import fit_network
-from particle_transformer.training.network import (
-    NetworkTask,
-    fit_settings,
-    names_of,
-    new_network,
-)
+from particle_transformer.training.from_analysis import fit_settings
+from particle_transformer.training.network import names_of, new_network
 from particle_transformer.training.roles import fold_samples
+from particle_transformer.training.task import NetworkTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable

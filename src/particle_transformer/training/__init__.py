@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from particle_transformer.training.datamodule import EventDataModule
     from particle_transformer.training.diagnosis import Names
     from particle_transformer.training.fit import FitResult, fit_network, standardise
+    from particle_transformer.training.from_analysis import fit_settings
     from particle_transformer.training.module import EventClassifier
-    from particle_transformer.training.network import NetworkTask, fit_settings, new_network
+    from particle_transformer.training.network import new_network
     from particle_transformer.training.objective import Auxiliary, Decorrelation, Objective
     from particle_transformer.training.roles import fold_samples
     from particle_transformer.training.run import train
     from particle_transformer.training.sample import Sample, make_sample
     from particle_transformer.training.settings import FitSettings
+    from particle_transformer.training.task import NetworkTask
 
 __all__ = [
     "Augmentation",
@@ -52,13 +54,15 @@ _MODULES = {
     "datamodule": ("EventDataModule",),
     "diagnosis": ("Names",),
     "fit": ("FitResult", "fit_network", "standardise"),
+    "from_analysis": ("fit_settings",),
     "module": ("EventClassifier",),
-    "network": ("NetworkTask", "fit_settings", "new_network"),
+    "network": ("new_network",),
     "objective": ("Auxiliary", "Decorrelation", "Objective"),
     "roles": ("fold_samples",),
     "run": ("train",),
     "sample": ("Sample", "make_sample"),
     "settings": ("FitSettings",),
+    "task": ("NetworkTask",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

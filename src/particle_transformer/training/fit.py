@@ -158,8 +158,9 @@ def fit_network(
     standardise(model, training, settings)
     if settings.objective.offsets:
         with torch.no_grad():  # all classes as probable as in training
-            bias = model.last_layer.bias
-            bias.mul_(float(model.has_begun)).sub_(torch.tensor(settings.objective.offsets))
+            if not model.has_begun:
+                model.last_layer.bias.zero_()
+            model.last_layer.bias.sub_(torch.tensor(settings.objective.offsets))
     best, last = checkpoint_dir / BEST, checkpoint_dir / LAST
     fit_of = _description(model, settings)
     found = load_checkpoint(last) if resume and last.exists() else None

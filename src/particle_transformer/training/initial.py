@@ -140,13 +140,7 @@ class Initial:
         return RunFolder(self.path).network(fold, number % int(self.run["ensemble"]))
 
     def _folders(self) -> list[Path]:
-        if self.run is None:
-            return [self.path]
-        return [
-            self._folder(fold, number)
-            for fold in range(int(self.run["folds"]))
-            for number in range(int(self.run["ensemble"]))
-        ]
+        return [self.path] if self.run is None else RunFolder(self.path).networks()
 
 
 def initial_of(analysis: Analysis) -> Initial | None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from particle_transformer.config import Training
     from particle_transformer.training.callbacks import EpochRecord
-    from particle_transformer.training.network import NetworkTask
+    from particle_transformer.training.task import NetworkTask
 
 __all__ = ["NetworkProgress", "silent"]
 

@@ -21,10 +21,11 @@ from particle_transformer.errors import (
 )
 from particle_transformer.training.initial import initial_of, with_initial
 from particle_transformer.training.loggers import check_loggers
-from particle_transformer.training.network import NetworkTask, reuse_of, train_network
+from particle_transformer.training.network import reuse_of, train_network
 from particle_transformer.training.progress import NetworkProgress, silent
 from particle_transformer.training.ranks import joined
 from particle_transformer.training.roles import check_folds
+from particle_transformer.training.task import NetworkTask
 from particle_transformer.training.unfinished import begun, check_same, is_finished
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from particle_transformer.inference.entries import EntryScores
+    from particle_transformer.inference.entry_scores import EntryScores
 
 __all__ = ["Counts", "Parts", "part_bytes"]
 

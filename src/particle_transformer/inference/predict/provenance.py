@@ -13,13 +13,14 @@ import uproot
 
 from particle_transformer._version import __version__
 from particle_transformer.config import analysis_fingerprint
+from particle_transformer.data.files import sha256_of
 from particle_transformer.data.tasks import CHUNK_ENTRIES
-from particle_transformer.errors import InputFileError
 
 if TYPE_CHECKING:
     from particle_transformer.artefact.run_folder import RunFolder
     from particle_transformer.config import Analysis
     from particle_transformer.data.files import InputFile
+    from particle_transformer.inference.predict.jobs import Format
     from particle_transformer.inference.predict.parts import Counts
     from particle_transformer.inference.predict.work import ScoreOptions
 
@@ -31,7 +32,7 @@ KEY = "aot"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the outputs of a command but the files.
+    """Everything that decides the scores of a command but the files.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class Recipe:
         SHA-256 of each network's ``config.json``, which holds that of its weights.
     fingerprint
         Of the run as far as scores depend on it.
-    options, output_format
+    options
         What the user asked for.
     """
 
@@ -49,10 +50,9 @@ class Recipe:
     artefacts: dict[str, str]
     fingerprint: str
     options: ScoreOptions
-    output_format: str
 
     @staticmethod
-    def of(run: RunFolder, analysis: Analysis, options: ScoreOptions, output_format: str) -> Recipe:
+    def of(run: RunFolder, analysis: Analysis, options: ScoreOptions) -> Recipe:
         """That of a run.
 
         Raises
@@ -60,40 +60,36 @@ class Recipe:
         InputFileError
             If a file of it cannot be read.
         """
-        record = run.read_record()
-        networks = [
-            run.network(fold, number)
-            for fold in range(int(record["folds"]))
-            for number in range(int(record["ensemble"]))
-        ]
         artefacts = {
-            str(path.relative_to(run.artefact)): _sha256(path / "config.json") for path in networks
+            str(path.relative_to(run.artefact)): sha256_of(path / "config.json")
+            for path in run.networks()
         }
-        masks = {era.lumi_mask for era in analysis.eras.values() if era.lumi_mask is not None}
         fingerprint = _digest(
             # Not its input files, which may be elsewhere now.
             analysis=analysis_fingerprint(
                 analysis, sections=("source", "eras", "objects", "event", "regions", "variations")
             ),
             classes=list(analysis.classes),
-            masks={mask: _sha256(Path(mask)) for mask in sorted(masks)},
+            masks={path: sha256_of(Path(path)) for path in analysis.files_read},
             artefacts=artefacts,
         )
-        return Recipe(analysis.name, artefacts, fingerprint, options, output_format)
+        return Recipe(analysis.name, artefacts, fingerprint, options)
 
     def key(self, file: InputFile, start: int, stop: int) -> str:
         """Name of the scores of a chunk: what they are made from, whatever the format."""
         return _digest(made_from=self._made_from(file), start=start, stop=stop)[:32]
 
-    def fingerprint_of(self, file: InputFile) -> str:
+    def fingerprint_of(self, file: InputFile, output_format: Format) -> str:
         """Of everything that decides a file's output."""
-        return _digest(made_from=self._made_from(file), output_format=self.output_format)
+        return _digest(made_from=self._made_from(file), output_format=output_format)
 
-    def provenance(self, file: InputFile, counts: Counts, columns: list[str]) -> dict[str, Any]:
+    def provenance(
+        self, file: InputFile, output_format: Format, counts: Counts, columns: list[str]
+    ) -> dict[str, Any]:
         """What the output of a file says."""
         return {
             "software": f"analysis-object-transformer {__version__}",
-            "fingerprint": self.fingerprint_of(file),
+            "fingerprint": self.fingerprint_of(file, output_format),
             "analysis": self.analysis,
             "run": self.fingerprint,
             "artefacts": self.artefacts,
@@ -125,14 +121,6 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     except Exception:  # noqa: BLE001 (of a file that another program wrote anything may come)
         return None
     return found if isinstance(found, dict) and "fingerprint" in found else None
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        message = f"{path}: cannot be read ({error.strerror or error}); expected a file"
-        raise InputFileError(message) from error
 
 
 def _digest(**content: object) -> str:

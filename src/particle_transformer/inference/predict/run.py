@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from particle_transformer.artefact.run_folder import RunFolder
-from particle_transformer.atomic import check_name, replacing, writing
+from particle_transformer.atomic import check_name, writing
 from particle_transformer.config import load_analysis
 from particle_transformer.data.belonging import Belonging
-from particle_transformer.data.readers import guess_format
-from particle_transformer.data.readers.remote import is_url
 from particle_transformer.data.tasks import CHUNK_ENTRIES, ChunkTask, in_order
-from particle_transformer.errors import InputFileError, OutputError
-from particle_transformer.inference.predict.copying import check_copy, write_copy
+from particle_transformer.errors import InputFileError
+from particle_transformer.inference.predict.copying import check_copy
+from particle_transformer.inference.predict.jobs import Job, check_outputs, format_of, output_of
+from particle_transformer.inference.predict.outputs import Outputs
 from particle_transformer.inference.predict.parts import Parts
 from particle_transformer.inference.predict.provenance import Recipe, read_provenance
 from particle_transformer.inference.predict.work import ChunkScorer, FileLooker, ScoreOptions
-from particle_transformer.inference.predict.writers import write_friend, write_parquet
 from particle_transformer.locks import held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from particle_transformer.config import Analysis
     from particle_transformer.data import Runner
-    from particle_transformer.data.files import InputFile
     from particle_transformer.inference.entries import RunScorer
+    from particle_transformer.inference.predict.jobs import Format
 
 __all__ = ["Predicted", "predict"]
-
-FORMATS = ("friend", "copy", "parquet")
 
 
 @dataclass(frozen=True)
@@ -55,22 +49,12 @@ class Predicted:
     made: bool
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One file to score."""
-
-    file: InputFile
-    output: Path
-    fingerprint: str
-    columns: list[str]
-
-
 def predict(
     run: Path,
     files: Sequence[str],
     out: Path,
     *,
-    output_format: str | None = None,
+    output_format: Format | None = None,
     process: str | None = None,
     era: str | None = None,
     options: ScoreOptions | None = None,
@@ -120,196 +104,105 @@ def predict(
     options = options or ScoreOptions()
     check_name(out)
     scorer = options.scorer(run)  # its own mistakes first
-    whole = load_analysis(RunFolder(run).analysis)
-    belonging = Belonging(whole, process, era)
-    inputs = [belonging(path) for path in files]
-    recipes = {name: Recipe.of(RunFolder(run), scorer.analysis, options, name) for name in FORMATS}
-    chosen = [_format(whole, file, output_format) for file in inputs]
-    jobs = [
-        _Job(
-            file,
-            _output(out, file, name),
-            recipes[name].fingerprint_of(file),
-            scorer.columns(file),
-        )
-        for file, name in zip(inputs, chosen, strict=True)
-    ]
-    _check_outputs(jobs)
-    found = [read_provenance(job.output) for job in jobs]
-    todo = [
-        index
-        for index, (job, there) in enumerate(zip(jobs, found, strict=True))
-        if there is None or there["fingerprint"] != job.fingerprint
-    ]
+    jobs = _jobs(run, scorer, files, out, output_format, process, era, options)
+    check_outputs(jobs)
+    known = [read_provenance(job.output) for job in jobs]
+    found = {
+        number: there
+        for number, (job, there) in enumerate(zip(jobs, known, strict=True))
+        if there is not None and there["fingerprint"] == job.fingerprint
+    }
+    todo = [number for number in range(len(jobs)) if number not in found]
     if todo:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
         with held(out, f"{out}: another aot predict is writing into it; wait for it"):
-            work = _Work(
-                run, options, scorer, [jobs[n] for n in todo], [recipes[chosen[n]] for n in todo],
-                Parts(out), runner, progress,
+            made = _made(
+                [jobs[number] for number in todo], FileLooker(run, options, scorer),
+                ChunkScorer(run, options, scorer), Parts(out), runner, progress,
             )  # fmt: skip
-            for index, provenance in zip(todo, work(), strict=True):
-                found[index] = provenance
-    return [
-        Predicted(job.output, provenance or {}, index in todo)
-        for index, (job, provenance) in enumerate(zip(jobs, found, strict=True))
-    ]
+        found |= dict(zip(todo, made, strict=True))
+    return [Predicted(job.output, found[number], number in todo) for number, job in enumerate(jobs)]
 
 
-class _Work:
-    """Scores the files that are not finished; writes each when its last chunk is there."""
+def _jobs(
+    run: Path,
+    scorer: RunScorer,
+    files: Sequence[str],
+    out: Path,
+    output_format: Format | None,
+    process: str | None,
+    era: str | None,
+    options: ScoreOptions,
+) -> list[Job]:
+    folder = RunFolder(run)
+    analysis = load_analysis(folder.analysis)
+    belonging = Belonging(analysis, process, era)
+    recipe = Recipe.of(folder, scorer.analysis, options)
+    jobs = []
+    for path in files:
+        file = belonging(path)
+        chosen = format_of(analysis, file, output_format)
+        output, columns = output_of(out, file, chosen), scorer.columns(file)
+        jobs.append(Job(file, output, chosen, columns, scorer.blinded(file), recipe))
+    return jobs
 
-    def __init__(
-        self,
-        run: Path,
-        options: ScoreOptions,
-        scorer: RunScorer,
-        jobs: list[_Job],
-        recipes: list[Recipe],
-        parts: Parts,
-        runner: Runner,
-        progress: Callable[[str, int, int], None] | None,
-    ) -> None:
-        self._for = run, options, scorer
-        self._jobs, self._recipes = jobs, recipes
-        self._parts, self._runner = parts, runner
-        self._progress = progress
 
-    def __call__(self) -> list[dict[str, Any]]:
-        entries = self._looked()
-        for job, recipe in zip(self._jobs, self._recipes, strict=True):
-            if recipe.output_format == "copy":
-                check_copy(job.file, job.columns)
-        tasks = [
-            (number, task)
-            for number, (job, recipe) in enumerate(zip(self._jobs, self._recipes, strict=True))
-            for task in _tasks(job.file, entries[number], recipe)
-        ]
-        missing = [pair for pair in tasks if not self._parts.has(pair[1].key)]
-        self._keys = [
-            [task.key for owner, task in tasks if owner == number]
-            for number in range(len(self._jobs))
-        ]
-        waiting = Counter(owner for owner, _ in missing)
-        self._total = 2 * sum(entries)  # scored, and written
-        self._done = sum(entries) - sum(task.stop - task.start for _, task in missing)
-        made = {n: self._written(n) for n in range(len(self._jobs)) if not waiting[n]}
-        failed: list[InputFileError] = []
-        scorer = ChunkScorer(*self._for)
-        try:
-            for index, result in self._runner(scorer, [task for _, task in missing]):
-                owner, task = missing[index]
-                if isinstance(result, InputFileError):
-                    failed.append(result)
-                    continue
-                self._parts.put(task.key, result)
-                self._advance("scoring", owner, task.stop - task.start)
-                waiting[owner] -= 1
-                if not waiting[owner]:
-                    made[owner] = self._written(owner)
-        finally:
-            scorer.close()
-        if failed:
-            message = (
-                f"{failed[0]} [{len(failed)} of {len(tasks)} chunks could not be read; "
-                f"{len(made)} of {len(self._jobs)} files are finished, and the scores of other "
-                "chunks are kept: mend the file, and run again]"
-            )
-            raise InputFileError(message) from failed[0]
-        self._parts.clear()
-        return [made[number] for number in range(len(self._jobs))]
-
-    def _looked(self) -> list[int]:
-        """Look at every file first: a mistake shows before hours of scoring."""
-        found: dict[int, int] = {}
-        looker = FileLooker(*self._for)
-        errors: dict[int, InputFileError] = {}
-        for index, result in self._runner(looker, [job.file for job in self._jobs]):
+def _made(
+    jobs: list[Job],
+    looker: FileLooker,
+    chunks: ChunkScorer,
+    parts: Parts,
+    runner: Runner,
+    progress: Callable[[str, int, int], None] | None,
+) -> list[dict[str, Any]]:
+    """Score files that are not finished, and write their outputs; what these say of themselves."""
+    entries = _looked(jobs, looker, runner)
+    for job in jobs:
+        if job.output_format == "copy":
+            check_copy(job.file, job.columns)
+    tasks = [_tasks(job, number) for job, number in zip(jobs, entries, strict=True)]
+    outputs = Outputs(jobs, tasks, parts, progress)
+    outputs.write_complete()
+    failed: list[InputFileError] = []
+    try:
+        for index, result in runner(chunks, [task for _, task in outputs.missing]):
             if isinstance(result, InputFileError):
-                errors[index] = result
+                failed.append(result)
             else:
-                found[index] = result
-        if errors:
-            raise errors[min(errors)]
-        return [found[number] for number in range(len(self._jobs))]
-
-    def _written(self, number: int) -> dict[str, Any]:
-        """Write the output of a file whose parts are all there."""
-        job, recipe, keys = self._jobs[number], self._recipes[number], self._keys[number]
-        counts = self._parts.counts(keys)
-        columns = list(next(self._parts.tables(keys[:1])))
-        provenance = recipe.provenance(job.file, counts, columns)
-        provenance["blinded"] = self._for[2].blinded(job.file)
-
-        def advance(rows: int) -> None:
-            self._advance("writing", number, rows)
-
-        with replacing(job.output) as partial:
-            if recipe.output_format == "copy":
-                provenance = write_copy(
-                    partial, job.file, job.columns, self._parts, keys, provenance, advance
-                )
-            elif recipe.output_format == "friend":
-                write_friend(partial, self._parts.tables(keys), provenance, parts=len(keys))
-                advance(counts.entries)
-            else:
-                write_parquet(partial, self._parts.tables(keys), provenance)
-                advance(counts.entries)
-        self._parts.remove(keys)
-        return provenance
-
-    def _advance(self, what: str, number: int, entries: int) -> None:
-        self._done += entries
-        name = PurePath(self._jobs[number].file.path).name
-        if self._progress is not None:
-            self._progress(f"scoring ({what} {name})", self._done, self._total)
+                outputs.put(*outputs.missing[index], result)
+    finally:
+        chunks.close()
+    if failed:
+        message = (
+            f"{failed[0]} [{len(failed)} of {sum(map(len, tasks))} chunks could not be read; "
+            f"{len(outputs.made)} of {len(jobs)} files are finished, and the scores of other "
+            "chunks are kept: mend the file, and run again]"
+        )
+        raise InputFileError(message) from failed[0]
+    parts.clear()
+    return [outputs.made[number] for number in range(len(jobs))]
 
 
-def _tasks(file: InputFile, entries: int, recipe: Recipe) -> list[ChunkTask]:
+def _looked(jobs: list[Job], looker: FileLooker, runner: Runner) -> list[int]:
+    """Look at every file first, for its entries: a mistake shows before hours of scoring."""
+    found: dict[int, int] = {}
+    errors: dict[int, InputFileError] = {}
+    for index, result in runner(looker, [job.file for job in jobs]):
+        if isinstance(result, InputFileError):
+            errors[index] = result
+        else:
+            found[index] = result
+    if errors:
+        raise errors[min(errors)]
+    return [found[number] for number in range(len(jobs))]
+
+
+def _tasks(job: Job, entries: int) -> list[ChunkTask]:
     """The chunks of a file; one without entries has an empty one, of which the columns are known."""
     tasks = []
     for start in range(0, max(entries, 1), CHUNK_ENTRIES):
         stop = min(start + CHUNK_ENTRIES, entries)
-        tasks.append(ChunkTask(file, start, stop, entries, recipe.key(file, start, stop)))
+        key = job.recipe.key(job.file, start, stop)
+        tasks.append(ChunkTask(job.file, start, stop, entries, key))
     return tasks
-
-
-def _format(analysis: Analysis, file: InputFile, wanted: str | None) -> str:
-    """The format of a file's output."""
-    is_root = (analysis.source.format or guess_format(file.path)) not in ("parquet", "hdf5")
-    if wanted is None:
-        return "friend" if is_root else "parquet"
-    if wanted != "parquet" and not is_root:
-        message = f"{file.path}: no ROOT file; --format {wanted} is for those, expected parquet"
-        raise InputFileError(message)
-    return wanted
-
-
-def _output(out: Path, file: InputFile, output_format: str) -> Path:
-    name = PurePath(urlsplit(file.path).path if is_url(file.path) else file.path).name
-    if output_format == "parquet":
-        return out / f"{PurePath(name).stem}.parquet"
-    return out / name
-
-
-def _check_outputs(jobs: list[_Job]) -> None:
-    """Refuse two inputs with one output, and what must not be replaced."""
-    owners: dict[Path, _Job] = {}
-    for job in jobs:
-        other = owners.setdefault(job.output, job)
-        if other is not job:
-            message = (
-                f"{job.file.path} and {other.file.path} would both be written to {job.output}; "
-                "score them into different folders"
-            )
-            raise OutputError(message)
-        if str(job.output.resolve()) == job.file.path:
-            message = f"{job.output}: is the input itself; give --out another folder"
-            raise OutputError(message)
-        if job.output.exists() and read_provenance(job.output) is None:
-            message = (
-                f"{job.output}: exists and was not written by aot predict; remove it, or give "
-                "--out another folder"
-            )
-            raise OutputError(message)

@@ -10,7 +10,8 @@ import numpy as np
 from particle_transformer.studies.compare.method import Trained, outputs_of, scored
 from particle_transformer.studies.compare.tables import engineered, raw, slots_of
 from particle_transformer.studies.compare.trees import Table, fit_trees, nodes_of, predict_trees
-from particle_transformer.training.network import NetworkTask, offsets_of
+from particle_transformer.training.from_analysis import offsets_of
+from particle_transformer.training.task import NetworkTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,9 @@ from particle_transformer.studies.compare.peers import (
 from particle_transformer.studies.compare.tables import slots_of
 from particle_transformer.training.diagnosis import Names
 from particle_transformer.training.fit import fit_network
-from particle_transformer.training.network import NetworkTask, fit_settings, new_network
+from particle_transformer.training.from_analysis import fit_settings
+from particle_transformer.training.network import new_network
+from particle_transformer.training.task import NetworkTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
