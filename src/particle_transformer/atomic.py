@@ -63,15 +63,18 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def check_name(out: Path) -> None:
-    """Refuse an output in whose place nothing can be put.
+    """Refuse an output folder in whose place nothing can be put.
 
     Raises
     ------
     OutputError
-        If `out` is no name of its own (``.``, ``..``, ``/``).
+        If `out` is no name of its own (``.``, ``..``, ``/``), or a file.
     """
     if out.name in ("", ".."):
         message = f"{out}: a folder that cannot be replaced; give --out a folder with its own name"
+        raise OutputError(message)
+    if out.exists() and not out.is_dir():
+        message = f"{out}: exists and is not a folder; give --out another place"
         raise OutputError(message)
 
 

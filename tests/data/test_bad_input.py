@@ -181,6 +181,16 @@ def test_unguessable_ending(pair):
     assert len(Store(prepare(settings, pair / "out")).events()) > 0
 
 
+def test_an_ending_of_another_format_than_the_declared_one(pair):
+    (pair / "s.root").rename(pair / "s.parquet")
+    source = {"format": "nanoaod", "event_number": "event"}
+    message = refusal(pair, InputFileError, processes=processes("s.parquet"), source=source)
+    assert message == (
+        f"{pair}/s.parquet: its ending says parquet, but source.format of the analysis file is "
+        "nanoaod; expected .root"
+    )
+
+
 def test_two_processes_matching_one_file(pair):
     message = refusal(pair, InputFileError, processes=processes(["s.root", "*.root"]))
     assert message.startswith(

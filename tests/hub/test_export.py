@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -243,6 +244,32 @@ def test_the_command_exports_and_pushes(
     assert pushed == [(out, "me/small", False)]
     assert result.output.replace("\n", "").endswith(f"exported {out}".replace("\n", ""))
     assert (out / "artefact" / "fold-1" / "network-0" / "model.safetensors").exists()
+
+
+def test_an_upload_that_fails_says_where_the_folder_is(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path, repo: str, *, private: bool) -> str:
+        del folder, private
+        message = f"{repo}: the Hugging Face Hub cannot be reached"
+        raise OutputError(message)
+
+    monkeypatch.setattr("particle_transformer.network_files.hub.push", refuse)
+    out = tmp_path / "small"
+    words = ["export", str(run.path), "--to", "hub", "--out", str(out), "--push", "me/small"]
+    error = CliRunner().invoke(app, words).exception
+    assert str(error).endswith(f"upload it with hf upload me/small {out}")
+    assert RunFolder(out).read_record()
+
+
+def test_without_the_client_nothing_is_written(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    words = ["export", str(run.path), "--to", "hub", "--out", str(tmp_path / "small")]
+    error = CliRunner().invoke(app, [*words, "--push", "me/small"]).exception
+    assert "'analysis-object-transformer[hub]'" in str(error)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [["--fold", "0"], ["--float-inputs"], ["--precision", "int8"]])

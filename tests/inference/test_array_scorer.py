@@ -181,6 +181,14 @@ def test_mistakes_in_the_arrays(scorer: ArrayScorer, change: Any, message: str) 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("events", "found"), [("s.root", "str"), (None, "NoneType"), (np.zeros((3, 6)), "ndarray")]
+)
+def test_what_is_no_events(scorer: ArrayScorer, events: Any, found: str) -> None:
+    with pytest.raises(InputFileError, match=f"events: got {found}; expected an awkward array"):
+        scorer(events, process="sig")
+
+
 def test_mistakes_in_the_call(folder: Path, scorer: ArrayScorer) -> None:
     events = _records(_sample())
     with pytest.raises(InputFileError, match=r"of which process they are is not said; .* sig, bkg"):

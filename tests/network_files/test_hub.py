@@ -96,12 +96,13 @@ def test_without_network_it_is_the_cached_copy_and_that_is_said(
 @pytest.mark.usefixtures("down")
 def test_without_network_and_copy_it_is_one_sentence(cache: Path) -> None:
     with pytest.raises(
-        InputFileError, match=rf"{REPO}: the Hugging Face Hub cannot be reached, and its cache has"
+        InputFileError,
+        match=rf"{REPO}: no such folder, and the Hugging Face Hub cannot be reached, nor",
     ):
         AnalysisObjectTransformer.from_pretrained(REPO)
     _fill(cache, _model(), "main")
     with pytest.raises(
-        InputFileError, match=rf"{REPO} at revision v2: the Hugging Face Hub cannot"
+        InputFileError, match=rf"{REPO} at revision v2: no such folder, and the Hugging Face Hub"
     ):
         AnalysisObjectTransformer.from_pretrained(REPO, revision="v2")
 
@@ -201,7 +202,7 @@ def test_pushing_without_network_or_right_is_one_sentence(monkeypatch: pytest.Mo
 
 def test_folders_and_names_that_are_none(tmp_path: Path) -> None:
     for place in (tmp_path / "absent", f"{tmp_path}/absent", "a/b/c", "./absent", ""):
-        with pytest.raises(InputFileError, match=r"no such folder|cannot be read"):
+        with pytest.raises(InputFileError, match=r"no such folder|^\.: not a network"):
             AnalysisObjectTransformer.from_pretrained(place)
     _model().save_pretrained(tmp_path / "network")
     with pytest.raises(InputFileError, match=r"revision 'v1': .* only repositories of the Hub"):
@@ -230,3 +231,9 @@ def test_a_network_of_several_is_chosen_by_its_fold(tmp_path: Path) -> None:
             AnalysisObjectTransformer.from_pretrained(place, fold=2)
     with pytest.raises(InputFileError, match=r"a single network; leave fold=0 out"):
         AnalysisObjectTransformer.from_pretrained(ensemble / members[0], fold=0)
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
+    (file := tmp_path / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(InputFileError, match=r"model\.safetensors: is a file; expected the folder"):
+        AnalysisObjectTransformer.from_pretrained(file)

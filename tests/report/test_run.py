@@ -34,6 +34,9 @@ def test_evaluation_of_a_run_ends_with_its_page(tmp_path: Path) -> None:
     file = small_analysis(tmp_path)
     content = yaml.safe_load(file.read_text())
     content["source"]["non_finite"] = "drop"
+    content["eras"] = {"18": {"luminosity": content.pop("luminosity")}, "24": {"luminosity": 1000}}
+    for settings in content["processes"].values():
+        settings["files"] = {"18": settings["files"]}
     file.write_text(yaml.safe_dump(content))
     events = ak.from_parquet(tmp_path / "wjets.parquet")
     phi = ak.to_numpy(events.MET_phi).copy()
@@ -50,6 +53,7 @@ def test_evaluation_of_a_run_ends_with_its_page(tmp_path: Path) -> None:
     assert figure_text(metrics["auc"]) in text
     for process in PROCESSES:
         assert process in text
+    assert "· 10 fb⁻¹ ·" in text  # an era without files, for scoring alone, adds nothing
     # What was dropped is told by process and feature.
     feature = "'jets: delta_phi(phi, met.phi)' in 7"
     assert f"Events of wjets with NaN or infinity were dropped: {feature}" in text

@@ -196,6 +196,14 @@ def forget(folder: Path, key: str) -> None:
     rewrite_network(folder, network)
 
 
+def test_a_run_that_was_not_copied_whole(older: Path, tmp_path: Path) -> None:
+    shutil.copytree(older, tmp_path / "older")
+    shutil.rmtree(RunFolder(tmp_path / "older").network(1))
+    with pytest.raises(InputFileError, match=r"fold-1/network-0.*missing; copy all of the run"):
+        train(analysis_in(tmp_path, "older"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_number_of_folds_than_the_run(older: Path, tmp_path: Path) -> None:
     with pytest.raises(AnalysisFileError, match=r"has 2 folds, this analysis 3; .*one network"):
         train(analysis_in(tmp_path, older, training={"folds": 3}), tmp_path / "run")

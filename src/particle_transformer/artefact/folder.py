@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from particle_transformer.errors import InputFileError
 from particle_transformer.model import AnalysisObjectTransformer
 from particle_transformer.network_files import NetworkFiles, write_network
 
@@ -61,5 +62,8 @@ def load_artefact(path: Path | str) -> tuple[AnalysisObjectTransformer, dict[str
     InputFileError
         If a file is missing, damaged or altered, or was written by another version.
     """
-    model = AnalysisObjectTransformer.from_pretrained(Path(path))
+    if not (path := Path(path)).exists():  # a part of a run, and nothing to look for on the Hub
+        message = f"{path}: no such folder; the run it should be in is incomplete: copy all of it"
+        raise InputFileError(message)
+    model = AnalysisObjectTransformer.from_pretrained(path)
     return model, model.metadata

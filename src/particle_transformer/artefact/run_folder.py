@@ -103,7 +103,13 @@ class RunFolder:
                     f"{self.path} --resume"
                 )
                 raise InputFileError(message) from None
-            message = f"{self.path}: not a run (no run.json); make one with aot train"
+            of_one = (self.path / "model.safetensors").exists()
+            found = "the folder of one network" if of_one else "not a run (no run.json)"
+            mend = "give the whole run" if of_one else "make one with aot train"
+            message = f"{self.path}: {found}; {mend}"
+            raise InputFileError(message) from None
+        except NotADirectoryError:
+            message = f"{self.path}: is a file; expected a run, the folder that aot train makes"
             raise InputFileError(message) from None
         except (OSError, ValueError) as error:
             message = f"{self.record}: cannot be read ({error}); train again"

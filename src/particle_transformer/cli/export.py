@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from particle_transformer.cli.progress import Progress, say
-from particle_transformer.errors import AnalysisFileError
+from particle_transformer.errors import AnalysisFileError, OutputError, require
 
 __all__ = ["export"]
 
@@ -87,9 +87,16 @@ def _to_hub(run: Path, out: Path, push: str | None, *, private: bool) -> None:
     from particle_transformer.hub.folder import export_folder
     from particle_transformer.network_files import hub
 
+    if push is not None:
+        require("huggingface_hub", "hub")  # before anything is written
     export_folder(open_run(run), out, repository=push)
     if push is not None:
-        say(f"pushed {hub.push(out, push, private=private)}")
+        try:
+            address = hub.push(out, push, private=private)
+        except OutputError as error:
+            message = f"{error}; the folder is whole, upload it with hf upload {push} {out}"
+            raise OutputError(message) from error
+        say(f"pushed {address}")
     say(f"exported {out}")
 
 

@@ -23,7 +23,7 @@ __all__ = ["predict"]
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Files to score: paths or URLs.")
+        list[str], typer.Argument(metavar="FILE", help="Files to score: paths or URLs.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the scores.")],
     output_format: Annotated[
@@ -124,8 +124,12 @@ def _hypothesis(text: str) -> dict[str, float]:
 def _summary(written: Predicted) -> str:
     """What is to be known of an output, in words."""
     said, counts = written.provenance, written.provenance["counts"]
-    selected = f"{counts['entries']} events, {counts['selected']} in a region"
-    parts = [f"{selected}, the others have {said['fill']:g}"]
+    parts = [f"{counts['entries']} events, {counts['selected']} in a region"]
+    if counts["selected"] < counts["entries"]:
+        parts[0] += f", the others have {said['fill']:g}"
+    if blinded := said.get("blinded"):
+        names = ", ".join(blinded)
+        parts.append(f"recorded events of blind regions ({names}) are in none without --unblind")
     if said["ensemble"] and counts["refused"]:
         parts.append(
             f"no ensemble mean for {counts['refused']} simulated events in signal regions, which "

@@ -41,13 +41,10 @@ def check_place(out: Path) -> None:
     Raises
     ------
     OutputError
-        If `out` is a file, or a folder with anything that no store has.
+        If `out` is a folder with anything that no store has.
     """
     if not out.exists():
         return
-    if not out.is_dir():
-        message = f"{out}: exists and is not a folder; give --out another place"
-        raise OutputError(message)
     content = set(os.listdir(out))  # noqa: PTH208 (names alone)
     own = {NAME, SHARDS, LOCK} | {name for name in content if _is_unfinished_manifest(name)}
     other = sorted(content - own)

@@ -159,10 +159,11 @@ def _data(facts: RunFacts) -> str:
         "process", "class", "cross-section [pb]", "files", "training events",
         "events", "effective events", "expected yield",
     )  # fmt: skip
+    eras = {era for process in analysis.processes.values() for era in process.files}
     luminosity = ", ".join(
         f"{era}: {settings.luminosity:g} fb⁻¹"
         for era, settings in analysis.eras.items()
-        if settings.luminosity is not None
+        if settings.luminosity is not None and era in eras
     )
     yields = f" at the luminosity ({luminosity})" if luminosity else ""
     return (

@@ -138,6 +138,12 @@ class RunScorer:
         """
         return EntryScorer(self, reader, file)
 
+    def blinded(self, file: InputFile) -> list[str]:
+        """The regions in which no event of a file is scored, because it is recorded data."""
+        if self.unblind or self.analysis.class_of(file.process) != DATA:
+            return []
+        return [name for name, region in self.analysis.regions.items() if region.blind]
+
     def _is_varied(self, file: InputFile) -> bool:
         return not file.variation and self.analysis.class_of(file.process) != DATA
 

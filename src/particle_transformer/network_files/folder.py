@@ -124,7 +124,10 @@ def read_network(path: Path) -> NetworkFiles:
         the weights are there as a pickle.
     """
     _refuse_pickles(path)
-    file = path / CONFIG
+    if not (file := path / CONFIG).exists():
+        found = "is a file" if path.is_file() else f"not a network (no {CONFIG})"
+        message = f"{path}: {found}; expected the folder of a network, as aot train writes it"
+        raise InputFileError(message)
     try:
         config = json.loads(_read(file).decode("utf-8"))
     except ValueError as error:

@@ -155,10 +155,12 @@ def _explained(what: str, kind: type[InputFileError | OutputError]) -> Iterator[
         message = f"{what}: no name of a repository, expected owner/name ({_line(error)})"
         raise kind(message) from error
     except (errors.LocalEntryNotFoundError, *_unreachable(errors)) as error:
-        copy = "" if kind is OutputError else ", and its cache has no whole copy"
+        reading = kind is InputFileError
+        here = "no such folder, and " if reading else ""
+        copy = ", nor has its cache a whole copy" if reading else ""
         message = (
-            f"{what}: the Hugging Face Hub cannot be reached{copy}; try again with a network and "
-            "without HF_HUB_OFFLINE"
+            f"{what}: {here}the Hugging Face Hub cannot be reached{copy}; try again with a network "
+            "and without HF_HUB_OFFLINE"
         )
         raise kind(message) from error
     except errors.HfHubHTTPError as error:

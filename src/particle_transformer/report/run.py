@@ -158,7 +158,8 @@ def _options(training: Training) -> dict[str, str]:
 
 
 def _luminosity(manifest: Manifest) -> str:
-    known = [value for value in manifest.luminosity.values() if value is not None]
+    eras = {record.era for record in manifest.inputs}  # one without files adds no event
+    known = [lumi for era, lumi in manifest.luminosity.items() if lumi is not None and era in eras]
     return f"{sum(known):g} fb⁻¹" if known else "yields as weighted in the files"
 
 

@@ -88,7 +88,10 @@ class Initial:
         # A configuration has the checksum of the weights, which is checked when they are loaded.
         found = hashlib.sha256()
         for folder in self._folders():
-            found.update(hashlib.sha256((folder / "config.json").read_bytes()).digest())
+            if not (config := folder / "config.json").exists():
+                message = f"training.init: {config}: is missing; copy all of the run"
+                raise InputFileError(message)
+            found.update(hashlib.sha256(config.read_bytes()).digest())
         return found.hexdigest()
 
     def give(

@@ -58,6 +58,7 @@ def open_reader(
     if not is_url(path) and Path(path).is_dir():
         message = f"{path}: is a folder; expected a file"
         raise InputFileError(message)
+    _check_ending(path, file_format)
     reader = _open(path, file_format, tree)
     if not numbered:
         return reader
@@ -73,6 +74,19 @@ def guess_format(path: str) -> str | None:
     # A URL may go on behind the ending: file.root?token=…
     name = urlsplit(path).path if is_url(path) else path
     return _FORMATS.get(PurePosixPath(name).suffix.lower())
+
+
+def _check_ending(path: str, file_format: str | None) -> None:
+    """Refuse a file that says by its ending that it is of another format than the declared one."""
+    guess = guess_format(path)
+    wanted = "root" if file_format in ("nanoaod", "delphes") else file_format
+    if None not in (guess, wanted) and guess != wanted:
+        endings = ", ".join(end for end, kind in _FORMATS.items() if kind == wanted)
+        message = (
+            f"{path}: its ending says {guess}, but source.format of the analysis file is "
+            f"{file_format}; expected {endings}"
+        )
+        raise InputFileError(message)
 
 
 def _open(path: str, file_format: str | None, tree: str) -> Reader:

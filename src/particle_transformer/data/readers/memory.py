@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import awkward as ak
@@ -11,7 +12,7 @@ from particle_transformer.data.readers.protocol import Column
 from particle_transformer.errors import InputFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["ArrayReader"]
 
@@ -40,6 +41,12 @@ class ArrayReader:
 
     def __init__(self, arrays: ak.Array | Mapping[str, Any], label: str) -> None:
         self._label = label
+        if not isinstance(arrays, ak.Array | Mapping):
+            message = (
+                f"{label}: got {type(arrays).__name__}; expected an awkward array of records (as "
+                "NanoEvents), or arrays by name; aot predict reads files"
+            )
+            raise InputFileError(message)
         if isinstance(arrays, ak.Array):
             # Without behaviours: coffea's ask for fields (a muon's charge) that nobody needs here.
             arrays = ak.Array(ak.to_layout(arrays), behavior={})

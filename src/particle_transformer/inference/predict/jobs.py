@@ -37,6 +37,8 @@ class Job:
         In which format.
     columns
         The scores that it will have.
+    blinded
+        The regions in which it has none, because it is recorded data.
     recipe
         How they are made.
     """
@@ -45,6 +47,7 @@ class Job:
     output: Path
     output_format: Format
     columns: list[str]
+    blinded: list[str]
     recipe: Recipe
 
     @property

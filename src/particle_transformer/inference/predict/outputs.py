@@ -84,6 +84,7 @@ class Outputs:
         counts = self._parts.counts(keys)
         columns = list(next(self._parts.tables(keys[:1])))
         provenance = job.recipe.provenance(job.file, job.output_format, counts, columns)
+        provenance["blinded"] = job.blinded
 
         def advance(rows: int) -> None:
             self._advance("writing", number, rows)

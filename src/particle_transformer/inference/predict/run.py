@@ -143,7 +143,8 @@ def _jobs(
     for path in files:
         file = belonging(path)
         chosen = format_of(analysis, file, output_format)
-        jobs.append(Job(file, output_of(out, file, chosen), chosen, scorer.columns(file), recipe))
+        output, columns = output_of(out, file, chosen), scorer.columns(file)
+        jobs.append(Job(file, output, chosen, columns, scorer.blinded(file), recipe))
     return jobs
 
 
