@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import awkward as ak
@@ -82,3 +83,16 @@ def small_analysis(
     path = folder / "analysis.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
+
+
+def run_content(out: Path) -> dict[str, bytes]:
+    """The files of a run but for checkpoints and logs; times are left out of its record."""
+    found = {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.relative_to(out).parts[0] not in ("checkpoints", "logs")
+    }
+    record = json.loads(found["run.json"])
+    for network in record["networks"]:
+        del network["seconds"]
+    return {**found, "run.json": json.dumps(record).encode()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import yaml
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from helpers.runs import small_analysis, write_inputs
+from helpers.runs import run_content, small_analysis, write_inputs
 from particle_transformer.artefact import load_artefact
 from particle_transformer.artefact.run_folder import RunFolder
 from particle_transformer.cli.main import app, main
@@ -66,19 +65,6 @@ def analysis_in(folder: Path, init: Path | str | None = None, **sections: Any) -
 
 def one_network(run: Path) -> Path:
     return RunFolder(run).network(0)
-
-
-def content_of(out: Path) -> dict[str, bytes]:
-    """The files of a run but for checkpoints and logs; times are left out of its record."""
-    found = {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.relative_to(out).parts[0] not in ("checkpoints", "logs")
-    }
-    record = json.loads(found["run.json"])
-    for network in record["networks"]:
-        del network["seconds"]
-    return {**found, "run.json": json.dumps(record).encode()}
 
 
 def begun(analysis: Analysis, run: Path, fold: int) -> torch.nn.Module:
@@ -231,7 +217,7 @@ def test_resumed_bit_for_bit(older: Path, tmp_path: Path, monkeypatch: pytest.Mo
     shutil.rmtree(init)
     shutil.move(tmp_path / "elsewhere", init)
     train(analysis, tmp_path / "broken", resume=True)
-    assert content_of(tmp_path / "broken") == content_of(tmp_path / "whole")
+    assert run_content(tmp_path / "broken") == run_content(tmp_path / "whole")
 
 
 def test_the_option_is_the_key(older: Path, tmp_path: Path) -> None:
@@ -243,7 +229,7 @@ def test_the_option_is_the_key(older: Path, tmp_path: Path) -> None:
     assert f"began from {one_network(older)}" in shown.output.replace("\n", "")
     assert "reused eta, log( pt ); new log(max(mass, 1));" in " ".join(shown.output.split())
     train(analysis_in(tmp_path, one_network(older)), tmp_path / "key")
-    assert content_of(tmp_path / "key") == content_of(tmp_path / "run")
+    assert run_content(tmp_path / "key") == run_content(tmp_path / "run")
     analysis_file(tmp_path)  # without the key
     resumed = CliRunner().invoke(app, [*arguments, "--resume"])
     assert "training.init" in str(resumed.exception)

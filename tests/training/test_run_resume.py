@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from helpers.runs import small_analysis, write_inputs
+from helpers.runs import run_content, small_analysis, write_inputs
 from particle_transformer.artefact.run_folder import RunFolder
 from particle_transformer.config import load_analysis
 from particle_transformer.errors import InputFileError, OutputError, SampleError
@@ -39,19 +38,6 @@ def _analysis(folder: Path, **training: Any) -> Analysis:
     content["training"] |= {"loggers": "csv", **training}
     file.write_text(yaml.safe_dump(content))
     return load_analysis(file)
-
-
-def _content(out: Path) -> dict[str, bytes]:
-    """The files of a run but for checkpoints and logs; times are left out of its record."""
-    found = {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.relative_to(out).parts[0] not in ("checkpoints", "logs")
-    }
-    record = json.loads(found["run.json"])
-    for network in record["networks"]:
-        del network["seconds"]
-    return {**found, "run.json": json.dumps(record).encode()}
 
 
 def _kill_in(
@@ -130,13 +116,13 @@ def test_killed_before_any_file_takes_its_place(tmp_path: Path) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=600,
     )
-    expected = _content(tmp_path / "whole")
+    expected = run_content(tmp_path / "whole")
     killed = sorted(tmp_path.glob("killed-*"))
     # The mark, the analysis file, two notes, three shards, the manifest; of both networks two
     # checkpoints, the artefact and the result; the ensemble, the record, and the mark removed.
     assert len(killed) >= 8 + 2 * 4 + 3
     for out in killed:
-        assert _content(out) == expected, out
+        assert run_content(out) == expected, out
 
 
 @pytest.mark.parametrize("store", [None, "store"])
@@ -149,7 +135,7 @@ def test_killed_between_the_training_and_the_artefact(
     _kill_in(monkeypatch, analysis, tmp_path / "run", store=where)
     # The store need not be named again.
     train(analysis, tmp_path / "run", resume=True)
-    assert _content(tmp_path / "run") == _content(whole)
+    assert run_content(tmp_path / "run") == run_content(whole)
     assert (tmp_path / "run" / "store").exists() == (store is None)
 
 
@@ -198,7 +184,7 @@ def test_a_full_disk_is_one_line_and_spoils_nothing(
     assert not list(run.rglob("*.partial*"))
     assert not (run / file).exists()
     train(analysis, run, resume=True)
-    assert _content(run) == _content(whole)
+    assert run_content(run) == run_content(whole)
 
 
 # -- what cannot be resumed -----------------------------------------------------------------------
@@ -269,7 +255,7 @@ def test_changed_events_are_refused_until_they_are_back(
     file.write_bytes(old)
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     train(analysis, out, resume=True)
-    assert _content(out) == _content(whole)
+    assert run_content(out) == run_content(whole)
 
 
 def test_two_programs_do_not_train_in_one_folder(
